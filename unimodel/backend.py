@@ -1,0 +1,338 @@
+"""The contract of a backend, and all of a simple one.
+
+A backend is a table from ops to native calls (``Lowerings``), two conversions, and a name. That much, inherited from ``Backend``, runs every graph by walking
+over its nodes, and trains, because core differentiates graphs. A backend that wants speed overrides ``compile`` and turns the
+whole graph into its framework's own program.
+
+What stays with the backend: where arrays live (``Store``), and how a compiled graph runs (``Executable``). What it never sees: models, losses,
+optimizers, trainers; they are all graph by then.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from unimodel.dim import Dim, concrete
+from unimodel.errors import BackendError, UnsupportedError
+from unimodel.graph import ArrayLiteral, Graph, Node, Value
+from unimodel.ops.definition import catalogue, value_and_grad_op
+from unimodel.passes import prepare
+
+API_VERSION = (1, 0)
+"""Major and minor version of this contract; the major one is in the name of the entry-point group."""
+
+
+class Capability(enum.Enum):
+    """What a backend may be able to do beyond running forward graphs in float32."""
+
+    TRAINING = "training"
+    FLOAT64 = "float64"
+    NATIVE_DIFFERENTIATION = "native differentiation"
+    NATIVE_ARTIFACT = "native artifact"
+    MIXED_PRECISION = "mixed precision"
+    CONTROL_FLOW = "control flow"
+    ACCELERATOR = "accelerator"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Why a backend lacks a capability: ours to do, the framework's to do, or never."""
+
+    kind: Literal["not_implemented", "not_yet", "never"]
+    reason: str
+    link: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.reason}" + (f" ({self.link})" if self.link else "")
+
+
+def not_implemented(reason: str, link: str = "") -> Gap:
+    return Gap("not_implemented", reason, link)
+
+
+def not_yet(reason: str, link: str = "") -> Gap:
+    return Gap("not_yet", reason, link)
+
+
+def never(reason: str, link: str = "") -> Gap:
+    return Gap("never", reason, link)
+
+
+Lowering = Callable[..., Any]
+
+
+class Lowerings:
+    """The table from op names to native calls. A lowering gets the node and its native inputs (None for an optional one not given).
+
+    >>> lower = Lowerings()
+    >>> @lower("exp")
+    ... def _(node, x):
+    ...     return np.exp(x)
+    >>> lower.calls(tanh=np.tanh)          # where the native function takes the inputs and nothing else
+    >>> sorted(lower)
+    ['exp', 'tanh']
+
+    ``when=`` restricts a fused composite to nodes it is right for; others are decomposed.
+    """
+
+    def __init__(self) -> None:
+        self._table: dict[str, Lowering] = {}
+        self._conditions: dict[str, Callable[[Node], bool]] = {}
+
+    def __call__(self, *names: str, when: Callable[[Node], bool] | None = None) -> Callable[[Lowering], Lowering]:
+        def register(function: Lowering) -> Lowering:
+            for name in names:
+                if name not in catalogue:
+                    raise BackendError(f"a lowering names the op {name!r}, which the catalogue does not have.")
+                self._table[name] = function
+                if when is not None:
+                    self._conditions[name] = when
+            return function
+
+        return register
+
+    def calls(self, **functions: Callable[..., Any]) -> None:
+        for name, function in functions.items():
+            self(name)(_plain(function))
+
+    def accepts(self, node: Node) -> bool:
+        """Whether this node is lowered whole. Primitives always are, or refused by their lowering."""
+        name = node.op.name
+        condition = self._conditions.get(name)
+        return name in self._table and (condition is None or condition(node))
+
+    def __getitem__(self, name: str) -> Lowering:
+        return self._table[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._table
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+
+def _plain(function: Callable[..., Any]) -> Lowering:
+    return lambda node, *inputs: function(*inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """How to compile: who differentiates (``auto`` is the backend's own static rule), and whether buffers may be trained."""
+
+    differentiation: Literal["auto", "native", "core"] = "auto"
+
+
+class Store:
+    """The state a trainer's programs share: native arrays by name, on the backend's device."""
+
+    def __init__(self, backend: Backend, arrays: Mapping[str, np.ndarray]) -> None:
+        self.backend = backend
+        self.arrays: dict[str, Any] = {}
+        for name, array in arrays.items():
+            self.write(name, array)
+
+    def read(self, name: str) -> np.ndarray:
+        """A copy of one array as NumPy."""
+        return np.array(self.backend.to_numpy(self.arrays[name]))
+
+    def write(self, name: str, array: np.ndarray) -> None:
+        self.arrays[name] = self.backend.from_numpy(np.ascontiguousarray(array).reshape(array.shape).copy())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+
+class Executable(ABC):
+    """A compiled graph bound to a store. ``run`` may return before the work is done; ``read`` waits for it."""
+
+    @abstractmethod
+    def run(self, batch: Sequence[np.ndarray], scalars: Sequence[float]) -> Any:
+        """One step. ``batch`` and ``scalars`` are in the order of the graph's inputs of these kinds; updates go to the store.
+
+        The arrays may be overwritten by the caller once this returns. Returns a handle for ``read``.
+        """
+
+    def run_many(self, batches: Sequence[Sequence[np.ndarray]], scalars: Sequence[Sequence[float]]) -> list[Any]:
+        """Several steps in order, as few native calls as the backend can make of them; one handle per step."""
+        return [self.run(batch, numbers) for batch, numbers in zip(batches, scalars, strict=True)]
+
+    @abstractmethod
+    def read(self, handle: Any) -> list[np.ndarray]:
+        """The outputs of one step as NumPy arrays of the caller's own."""
+
+
+class Backend(ABC):
+    """Base of all backends. ``name``, ``lowerings`` and the two conversions are all a forward-only one must give."""
+
+    name: ClassVar[str]
+    api: ClassVar[tuple[int, int]] = API_VERSION
+    distribution: ClassVar[str] = ""
+    lowerings: ClassVar[Lowerings]
+    capabilities: ClassVar[Mapping[Capability, Literal[True] | Gap]] = {}
+
+    def __init__(self, device: str = "cpu") -> None:
+        if device not in self.devices():
+            raise UnsupportedError(
+                f"the backend {self.name} has no device {device!r} here.", expected=" or ".join(self.devices()), given=device, remedy="leave device out, or choose one of these"
+            )
+        self.device = device
+
+    @classmethod
+    @abstractmethod
+    def framework_version(cls) -> str:
+        """The version of the framework beneath, as it says itself."""
+
+    @classmethod
+    def devices(cls) -> Sequence[str]:
+        return ("cpu",)
+
+    @abstractmethod
+    def from_numpy(self, array: np.ndarray) -> Any:
+        """A native array with the same numbers; it may share the memory, which is never written to again."""
+
+    @abstractmethod
+    def to_numpy(self, array: Any) -> np.ndarray:
+        """A NumPy array with the same numbers, once they are there."""
+
+    def scope(self) -> Any:
+        """A context manager in which native calls are made; for frameworks that need one."""
+        import contextlib
+
+        return contextlib.nullcontext()
+
+    @classmethod
+    def gap(cls, capability: Capability) -> Gap | None:
+        """None where the capability is claimed, else the reason why it is not."""
+        answer = cls.capabilities.get(capability, Gap("not_implemented", "not claimed"))
+        return None if answer is True else answer
+
+    @classmethod
+    def require(cls, capability: Capability, what: str) -> None:
+        """Refuse work that needs a capability this backend does not claim."""
+        gap = cls.gap(capability)
+        if gap is not None:
+            raise UnsupportedError(
+                f"{what} needs {capability.value}, which the backend {cls.name} does not have.", given=str(gap), remedy="choose another backend: unimodel backends lists them"
+            )
+
+    def check(self, nodes: Iterable[Node]) -> None:
+        """Refuse a prepared graph in which some op has no lowering, before anything runs."""
+        missing = [n for n in nodes if n.op.name not in self.lowerings and n.op is not value_and_grad_op]
+        if missing:
+            raise UnsupportedError(
+                f"the backend {self.name} has no lowering for {', '.join(sorted({n.op.name for n in missing}))}.",
+                given=repr(missing[0]),
+                remedy="choose another backend, or add the lowering to this one's table",
+                source=missing[0].source,
+            )
+
+    def store(self, arrays: Mapping[str, np.ndarray]) -> Store:
+        return Store(self, arrays)
+
+    def compile(self, graph: Graph, store: Store, options: CompileOptions | None = None) -> Executable:
+        """The graph as something that runs. This default walks over the nodes; override it to build a native program."""
+        if options is not None and options.differentiation == "native":
+            self.require(Capability.NATIVE_DIFFERENTIATION, "differentiation='native'")
+        prepared = prepare(graph, self.lowerings.accepts)
+        self.check(prepared.nodes)
+        return Interpreter(self, prepared, store)
+
+    def native(self, graph: Graph, store: Store) -> Any:
+        """The framework's own object for a forward graph with its state, which runs without unimodel."""
+        self.require(Capability.NATIVE_ARTIFACT, "native()")
+        raise NotImplementedError(f"{type(self).__name__} claims a native artifact and does not override native()")
+
+
+class Interpreter(Executable):
+    """Runs a prepared graph node by node, each result dropped after its last use."""
+
+    def __init__(self, backend: Backend, graph: Graph, store: Store) -> None:
+        self.backend = backend
+        self.graph = graph
+        self.store = store
+        self._batch = graph.of_kind("batch")
+        self._state = graph.of_kind("state")
+        self._scalars = graph.of_kind("scalar")
+        last: dict[Value, int] = {}
+        for i, node in enumerate(graph.nodes):
+            last.update(dict.fromkeys((v for v in node.inputs if v is not None), i))
+        kept = set(graph.outputs) | {v for _, v in graph.updates}
+        self._drops: list[list[Value]] = [[] for _ in graph.nodes]
+        for value, i in last.items():
+            if value not in kept:
+                self._drops[i].append(value)
+
+    def run(self, batch: Sequence[np.ndarray], scalars: Sequence[float]) -> list[Any]:
+        backend, environment = self.backend, {}
+        sizes = self.graph.sizes({e.name: a.shape for e, a in zip(self._batch, batch, strict=True)})
+        for entry, array in zip(self._batch, batch, strict=True):
+            environment[entry.value] = backend.from_numpy(np.array(array, dtype=entry.spec.dtype))
+        for entry, number in zip(self._scalars, scalars, strict=True):
+            environment[entry.value] = backend.from_numpy(np.asarray(number, entry.spec.dtype))
+        for entry in self._state:
+            environment[entry.value] = self.store.arrays[entry.name]
+        with backend.scope():
+            for node, drops in zip(self.graph.nodes, self._drops, strict=True):
+                inputs = [None if v is None else environment[v] for v in node.inputs]
+                result = backend.lowerings[node.op.name](at_sizes(node, sizes), *inputs)
+                if len(node.outputs) == 1:
+                    environment[node.outputs[0]] = result
+                else:
+                    environment.update(zip(node.outputs, result, strict=True))
+                for value in drops:
+                    del environment[value]
+        for entry, value in self.graph.updates:
+            self.store.arrays[entry.name] = environment[value]
+        return [environment[v] for v in self.graph.outputs]
+
+    def read(self, handle: Any) -> list[np.ndarray]:
+        return [np.array(self.backend.to_numpy(a)) for a in handle]
+
+
+class SizedNode:
+    """A node with its symbolic attributes replaced by numbers; everything else is the node's."""
+
+    __slots__ = ("attrs", "node")
+
+    def __init__(self, node: Node, attrs: Mapping[str, Any]) -> None:
+        self.node = node
+        self.attrs = attrs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.node, name)
+
+
+def at_sizes(node: Node, sizes: Mapping[str, int]) -> Any:
+    """The node as a lowering sees it once the batch size is known."""
+    if not any(_symbolic(v) for v in node.attrs.values()):
+        return node
+    return SizedNode(node, {k: _concrete(v, sizes) for k, v in node.attrs.items()})
+
+
+def _symbolic(value: Any) -> bool:
+    return isinstance(value, Dim) or (isinstance(value, tuple) and any(_symbolic(v) for v in value))
+
+
+def _concrete(value: Any, sizes: Mapping[str, int]) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_concrete(v, sizes) for v in value)
+    return concrete(value, sizes) if isinstance(value, Dim) else value
+
+
+def literal(node: Node) -> np.ndarray:
+    """The value of a ``constant`` node as a NumPy array of its dtype."""
+    value = node.attrs["value"]
+    dtype = node.attrs["dtype"]
+    return np.asarray(value.array if isinstance(value, ArrayLiteral) else value, "float32" if dtype == "bfloat16" else dtype)

@@ -1,0 +1,115 @@
+"""Shape rules that many ops share: broadcasting, reduced axes, and the checks whose messages users read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from unimodel.dim import Dim, Size, Specialise, symbols_of
+from unimodel.errors import ShapeError
+from unimodel.graph import FLOATS, TensorSpec
+from unimodel.ops.definition import Canonical
+
+
+def broadcast_shapes(*shapes: tuple[Size, ...]) -> tuple[Size, ...]:
+    """The shape NumPy's broadcasting gives."""
+    rank = max(len(s) for s in shapes)
+    result: list[Size] = []
+    for axis in range(-rank, 0):
+        sizes = {s[axis] for s in shapes if len(s) >= -axis} - {1}
+        if len(sizes) > 1:
+            symbols = symbols_of(tuple(sizes))
+            if symbols:
+                raise Specialise(symbols)  # they may be equal for the present sizes
+            raise ShapeError(
+                "these shapes do not broadcast together.",
+                expected="sizes that are equal or 1, aligned from the last dimension",
+                given=" and ".join(str(s) for s in shapes),
+                remedy="reshape one of them (x.reshape(...), um.ops.expand_dims) or check the layer before",
+            )
+        result.append(sizes.pop() if sizes else 1)
+    return tuple(result)
+
+
+def same_kind(x1: TensorSpec, x2: TensorSpec) -> TensorSpec:
+    """The rule of arithmetic: broadcast shapes, one dtype."""
+    return TensorSpec(broadcast_shapes(x1.shape, x2.shape), x1.dtype)
+
+
+def need_float(x: TensorSpec, what: str = "the input") -> None:
+    if x.dtype not in FLOATS:
+        raise ShapeError(
+            f"{what} must be floating.", expected="a float dtype", given=str(x), remedy="convert it with um.ops.astype(x, 'float32')"
+        )
+
+
+def need_integer(x: TensorSpec, what: str) -> None:
+    if x.dtype not in ("int32", "int64"):
+        raise ShapeError(
+            f"{what} must be integers.", expected="int32 or int64", given=str(x), remedy="convert them with .astype('int64') before feeding them"
+        )
+
+
+def need_rank(x: TensorSpec, rank: int | tuple[int, ...], what: str, meaning: str) -> None:
+    ranks = (rank,) if isinstance(rank, int) else rank
+    if x.ndim not in ranks:
+        raise ShapeError(f"{what} must have {' or '.join(map(str, ranks))} dimensions.", expected=meaning, given=str(x))
+
+
+def axis_index(axis: int, rank: int) -> int:
+    if not -rank <= axis < rank:
+        raise ShapeError(f"axis {axis} does not exist.", expected=f"an axis in [{-rank}, {rank})", given=f"a tensor of {rank} dimensions")
+    return axis % rank if rank else 0
+
+
+def axes_of(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(rank))
+    axes = tuple(axis_index(a, rank) for a in ((axis,) if isinstance(axis, int) else axis))
+    if len(set(axes)) != len(axes):
+        raise ShapeError("an axis is named twice.", given=axis)
+    return tuple(sorted(axes))
+
+
+def reduced(x: TensorSpec, axis: tuple[int, ...], keepdims: bool, dtype: str | None = None) -> TensorSpec:
+    shape = tuple(1 if i in axis else s for i, s in enumerate(x.shape) if keepdims or i not in axis)
+    return TensorSpec(shape, dtype or x.dtype)
+
+
+def canonical_axes(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
+    attrs["axis"] = axes_of(attrs["axis"], specs[0].ndim)
+
+
+def canonical_axis(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
+    attrs["axis"] = axis_index(attrs["axis"], specs[0].ndim)
+
+
+def canonical_spatial(*names: str) -> Canonical:
+    """Attributes that are one number or one per spatial dimension, as one per dimension; a padding also as (before, after) pairs."""
+
+    def canonical(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
+        rank = specs[0].ndim - 2
+        for name in names:
+            value = attrs[name]
+            values = (value,) * rank if isinstance(value, int) else tuple(value)
+            if len(values) == 1 and rank > 1:
+                values = values * rank
+            if len(values) != rank:
+                raise ShapeError(f"{name} needs one number, or one per spatial dimension.", expected=f"{rank} numbers", given=value)
+            if name == "padding":
+                values = tuple((v, v) if isinstance(v, int) else tuple(v) for v in values)
+                low = min(min(v) for v in values)
+            else:
+                low = min(values) - 1
+            if low < 0:
+                raise ShapeError(f"{name} is too small.", expected="at least 0" if name == "padding" else "at least 1", given=value)
+            attrs[name] = values
+
+    return canonical
+
+
+def known(size: Size) -> int:
+    """A size as a number; a symbolic one makes the trace start anew with its number."""
+    if isinstance(size, Dim):
+        raise Specialise(size.symbols)
+    return size

@@ -1,0 +1,9 @@
+"""Graph to graph, one idea a file. ``prepare`` runs them in order for a backend."""
+
+from unimodel.passes.decompose import decompose
+from unimodel.passes.differentiate import differentiate
+from unimodel.passes.fold import SCALAR_ARITHMETIC, fold
+from unimodel.passes.prepare import prepare
+from unimodel.passes.rewrite import rewrite
+
+__all__ = ["SCALAR_ARITHMETIC", "decompose", "differentiate", "fold", "prepare", "rewrite"]

@@ -1,0 +1,116 @@
+"""What can be known while compiling is not computed at run time.
+
+Constant arithmetic, ops that change nothing, broadcasts that the next op would do by itself, chains of reshapes, and nodes that
+compute the same thing twice (every op is pure).
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from unimodel.graph import Graph, Node, Value
+from unimodel.ops.definition import Op, value_and_grad_op
+from unimodel.passes.rewrite import Rewriter, rewrite
+from unimodel.tracing import Tensor
+
+SCALAR_ARITHMETIC: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "true_divide": operator.truediv,
+    "pow": operator.pow,
+    "negative": operator.neg,
+    "sqrt": math.sqrt,
+    "exp": math.exp,
+    "log": math.log,
+}
+"""Arithmetic on Python numbers, by op: for folding here, and for backends that keep host scalars as numbers."""
+
+_BROADCASTING = frozenset(
+    "add subtract multiply true_divide floor_divide remainder pow maximum minimum where equal not_equal less less_equal greater greater_equal".split()
+)
+
+
+def fold(graph: Graph) -> Graph:
+    """A smaller graph with the same results."""
+    known: dict[Any, tuple[Tensor, ...]] = {}
+
+    def visit(rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Tensor] | None:
+        simpler = _simplify(rewriter, node.op, inputs, node)
+        if simpler is not None:
+            return (simpler,)
+        if node.op.name in _BROADCASTING:
+            inputs = _without_broadcasts(inputs, node)
+        attrs = node.attrs
+        if node.op is value_and_grad_op:
+            return rewriter.keep(node, inputs, {**attrs, "body": fold(attrs["body"])})
+        key = (node.op.name, tuple(None if t is None else t.value for t in inputs), tuple(_typed(v) for v in attrs.values()))
+        found = known.get(key)
+        if found is None:
+            found = known[key] = rewriter.keep(node, inputs)
+        return found
+
+    return rewrite(graph, visit)
+
+
+def _typed(value: Any) -> Any:
+    return (type(value), value)  # 1, 1.0 and True are equal, and not the same constant
+
+
+def _constant(tensor: Tensor | None) -> Any:
+    """The Python number a tensor is known to be, or None."""
+    if tensor is None or tensor.value.producer is None or tensor.value.producer.op.name != "constant":
+        return None
+    value = tensor.value.producer.attrs["value"]
+    return value if isinstance(value, (int, float)) else None
+
+
+def _simplify(rewriter: Rewriter, op: Op, inputs: Sequence[Tensor | None], node: Node) -> Tensor | None:
+    out = node.outputs[0].spec
+    if not inputs or inputs[0] is None:
+        return None
+    name, first = op.name, inputs[0]
+    if name in ("reshape", "broadcast_to", "cast", "stop_gradient") and first.spec == out:
+        return first
+    if name == "permute_dims" and node.attrs["axes"] == tuple(range(len(node.attrs["axes"]))):
+        return first
+    producer = first.value.producer
+    if name in ("reshape", "broadcast_to") and producer is not None and producer.op.name == name:
+        source = producer.inputs[0]
+        assert source is not None, "reshape and broadcast_to have one input"
+        if source.spec == out:
+            return Tensor(rewriter.trace, source)
+        return rewriter.keep(node, [Tensor(rewriter.trace, source)])[0]
+    if name in SCALAR_ARITHMETIC and out.shape == () and out.is_float:
+        numbers = [_constant(t) for t in inputs]
+        if all(n is not None for n in numbers):
+            try:
+                return rewriter.trace.constant(float(SCALAR_ARITHMETIC[name](*numbers)), out.dtype)
+            except (ArithmeticError, ValueError):
+                return None  # the framework's own NaN or infinity is the answer
+    if len(inputs) == 2:
+        second = inputs[1]
+        right = _constant(second)
+        if right is not None and first.spec == out and (name, right) in (("multiply", 1), ("true_divide", 1), ("add", 0), ("subtract", 0), ("pow", 1)):
+            return first
+        left = _constant(first)
+        if left is not None and second is not None and second.spec == out and (name, left) in (("multiply", 1), ("add", 0)):
+            return second
+    return None
+
+
+def _without_broadcasts(inputs: Sequence[Tensor | None], node: Node) -> list[Tensor | None]:
+    """Inputs before their ``broadcast_to``, where the op's own broadcasting gives the same shape."""
+    out = node.outputs[0].spec.shape
+    result = list(inputs)
+    for i, tensor in enumerate(inputs):
+        if tensor is None or tensor.value.producer is None or tensor.value.producer.op.name != "broadcast_to":
+            continue
+        if any(t is not None and t.shape == out for j, t in enumerate(result) if j != i):
+            source: Value | None = tensor.value.producer.inputs[0]
+            assert source is not None, "broadcast_to has one input"
+            result[i] = Tensor(tensor.trace, source)
+    return result

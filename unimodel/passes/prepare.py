@@ -1,0 +1,30 @@
+"""The passes in the order every backend runs them: differentiate, decompose, fold; nodes that nothing needs fall away in each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from unimodel.graph import Graph, Node
+from unimodel.ops.definition import value_and_grad_op
+from unimodel.passes.decompose import decompose
+from unimodel.passes.differentiate import differentiate
+from unimodel.passes.fold import fold
+from unimodel.passes.rewrite import Rewriter, rewrite
+from unimodel.tracing import Tensor
+
+
+def prepare(graph: Graph, lowers: Callable[[Node], bool], *, native_regions: bool = False) -> Graph:
+    """A graph of nodes that ``lowers`` accepts.
+
+    With ``native_regions`` the outermost ``value_and_grad`` nodes stay, their bodies prepared, for a backend that differentiates itself; regions inside them
+    are expanded. Without, core's differentiation expands all.
+    """
+    if not native_regions:
+        return fold(decompose(differentiate(graph), lowers))
+
+    def visit(rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Tensor] | None:
+        if node.op is not value_and_grad_op:
+            return None
+        return rewriter.keep(node, inputs, {**node.attrs, "body": prepare(node.attrs["body"], lowers)})
+
+    return fold(decompose(rewrite(graph, visit), lowers))

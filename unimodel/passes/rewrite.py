@@ -1,0 +1,60 @@
+"""The one walk that every pass shares: a graph is emitted anew, node by node, and a visitor says what becomes of each node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from unimodel.graph import Graph, Node, Value
+from unimodel.tracing import Root, Tensor, Trace, live_nodes, recording
+
+Visitor = Callable[["Rewriter", Node, list[Tensor | None]], Sequence[Any] | None]
+
+
+class Rewriter:
+    """Emits nodes into a new graph. ``visit`` returns the tensors that stand for a node's results, or None to keep the node as it is."""
+
+    def __init__(self, visit: Visitor, float_dtype: str) -> None:
+        self.visit = visit
+        self.trace = Trace(Root(float_dtype, {}, locate=False))
+        self.float_dtype = float_dtype
+
+    def keep(self, node: Node, inputs: Sequence[Tensor | None], attrs: Any = None) -> tuple[Tensor, ...]:
+        """The node itself on new inputs."""
+        self.trace.root.source = node.source
+        return self.trace.emit(node.op, inputs, node.attrs if attrs is None else attrs, tuple(v.spec for v in node.outputs))
+
+    def inline(self, body: Graph, inputs: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+        """A body's nodes in place of one node."""
+        given = [t for t in inputs if t is not None]
+        environment = {entry.value: tensor for entry, tensor in zip(body.inputs, given, strict=True)}
+        source = self.trace.root.source
+        self.run(body.nodes, environment, source)
+        return tuple(environment[v] for v in body.outputs)
+
+    def run(self, nodes: Sequence[Node], environment: dict[Value, Tensor], source: Any = None) -> None:
+        for node in nodes:
+            inputs = [None if v is None else environment[v] for v in node.inputs]
+            self.trace.root.source = node.source or source
+            results = self.visit(self, node, inputs)
+            if results is None:
+                results = self.trace.emit(node.op, inputs, node.attrs, tuple(v.spec for v in node.outputs))
+            environment.update(zip(node.outputs, results, strict=True))
+
+
+def rewrite(graph: Graph, visit: Visitor) -> Graph:
+    """The graph that results from visiting every node; inputs keep their names, kinds and order."""
+    rewriter = Rewriter(visit, float_dtype_of(graph))
+    with recording(rewriter.trace):
+        environment = {e.value: rewriter.trace.input(e.kind, e.name, e.spec) for e in graph.inputs}
+        rewriter.run(graph.nodes, environment)
+    outputs = tuple(environment[v].value for v in graph.outputs)
+    inputs = rewriter.trace.root.inputs
+    updates = tuple((inputs[e.name], environment[v].value) for e, v in graph.updates)
+    nodes = live_nodes(rewriter.trace.nodes, [*outputs, *(v for _, v in updates)])
+    return Graph(tuple(inputs.values()), nodes, outputs, updates, graph.output_names)
+
+
+def float_dtype_of(graph: Graph) -> str:
+    """The precision a graph was traced in: float64 where any input is, else float32."""
+    return "float64" if any(e.spec.dtype == "float64" for e in graph.inputs) else "float32"

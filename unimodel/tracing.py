@@ -1,0 +1,737 @@
+"""Tracing: user code runs once with symbolic tensors, and what it does is written down as a graph.
+
+``Tensor`` is a value of the graph being traced, with the operators people expect. ``Variable`` is a cell of state (parameter, buffer, optimizer slot),
+``Scalar`` a host number that may change from step to step. ``trace`` runs a function on tensors and returns the graph; ``value_and_grad``
+records a region whose gradient is asked. Nothing here computes: a number that is needed now is an error that names the user's line.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unimodel import nest
+from unimodel.dim import Dim, Size, Specialise
+from unimodel.errors import ShapeError, Source, TraceError, UnimodelError, user_source
+from unimodel.graph import FLOATS, INTEGERS, ArrayLiteral, Graph, Input, InputKind, Node, TensorSpec, Value
+from unimodel.ops.definition import Op, value_and_grad_op
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_ALTERNATIVES = "use um.ops.where(condition, a, b) to choose by element, um.ops.cond to choose a branch, um.ops.scan to loop"
+
+
+def _ops() -> ModuleType:
+    from unimodel import ops
+
+    return ops
+
+
+class TensorLike:
+    """The operators and methods that tensors, variables and scalars share; each one is an op of the catalogue."""
+
+    __slots__ = ()
+    __array_priority__ = 1000
+    shape: tuple[Size, ...]
+    dtype: str
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    # arithmetic
+    def __add__(self, other: Any) -> Tensor:
+        return _ops().add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return _ops().add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return _ops().subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _ops().subtract(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return _ops().multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return _ops().multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return _ops().divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _ops().divide(other, self)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return _ops().floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return _ops().floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return _ops().remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return _ops().remainder(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return _ops().pow(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return _ops().pow(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return _ops().matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return _ops().matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return _ops().negative(self)
+
+    def __pos__(self) -> TensorLike:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return _ops().abs(self)
+
+    # comparison and logic
+    def __lt__(self, other: Any) -> Tensor:
+        return _ops().less(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return _ops().less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return _ops().greater(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return _ops().greater_equal(self, other)
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]  # elementwise, as in every array library
+        return _ops().equal(self, other)
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]  # elementwise, as in every array library
+        return _ops().not_equal(self, other)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __and__(self, other: Any) -> Tensor:
+        return _ops().logical_and(self, other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return _ops().logical_or(self, other)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return _ops().logical_xor(self, other)
+
+    def __invert__(self) -> Tensor:
+        return _ops().logical_not(self)
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return _ops().getitem(self, key)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d tensor")
+        return int(self.shape[0])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for i in range(len(self)):
+            yield self[i]
+
+    # what PyTorch users write as methods
+    @property
+    def T(self) -> Tensor:
+        return _ops().permute_dims(self, tuple(reversed(range(self.ndim))))
+
+    @property
+    def mT(self) -> Tensor:
+        return _ops().matrix_transpose(self)
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self.shape[dim]
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return _ops().reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
+
+    view = reshape
+
+    def permute(self, *axes: Any) -> Tensor:
+        return _ops().permute_dims(self, axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes)
+
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
+        return _ops().swapaxes(self, dim0, dim1)
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        return _ops().flatten(self, start_dim, end_dim)
+
+    def unsqueeze(self, dim: int) -> Tensor:
+        return _ops().expand_dims(self, dim)
+
+    def squeeze(self, dim: int | tuple[int, ...]) -> Tensor:
+        return _ops().squeeze(self, dim)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return _ops().sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return _ops().mean(self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return _ops().max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return _ops().min(self, axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        return _ops().argmax(self, axis=axis, keepdims=keepdims)
+
+    def astype(self, dtype: str) -> Tensor:
+        return _ops().astype(self, dtype)
+
+    def float(self) -> Tensor:
+        return _ops().astype(self, "float32")
+
+    def detach(self) -> Tensor:
+        return _ops().stop_gradient(self)
+
+    # what only a concrete number can do
+    def _refuse(self, what: str, remedy: str = _ALTERNATIVES) -> TraceError:
+        return TraceError(
+            f"{what} needs a number, but this tensor is traced: it stands for the numbers of every step to come.",
+            expected="an op on the tensor",
+            given=f"a traced {self.dtype} tensor of shape {self.shape}",
+            remedy=remedy,
+        )
+
+    def __bool__(self) -> bool:
+        raise self._refuse("if, while, and, or, not")
+
+    def __float__(self) -> float:
+        raise self._refuse("float()", "return the tensor from step(), and read it from what train_step or fit gives back")
+
+    def __int__(self) -> int:
+        raise self._refuse("int()", "use um.ops.astype(x, 'int64') to change the dtype; read numbers from what train_step gives back")
+
+    __index__ = __int__
+
+    def item(self) -> Any:
+        raise self._refuse("item()", "return the tensor from step(), and read it from what train_step or fit gives back")
+
+    def numpy(self) -> np.ndarray:
+        raise self._refuse("numpy()", "return the tensor from step(), or predict() with a trainer")
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        raise self._refuse("NumPy", "use the op of the same name in um.ops instead of NumPy's function")
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        function = _UFUNC_OPERATORS.get(ufunc.__name__)
+        if method == "__call__" and function is not None and not kwargs:  # array + tensor, which Python asks NumPy for first
+            return getattr(_ops(), function)(*inputs)
+        raise self._refuse(f"np.{ufunc.__name__}", f"use um.ops.{ufunc.__name__} (um.ops has NumPy's and the Array API's names)")
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        raise self._refuse(f"np.{function.__name__}", f"use um.ops.{function.__name__} (um.ops has the Array API's names)")
+
+
+_UFUNC_OPERATORS = {
+    "add": "add",
+    "subtract": "subtract",
+    "multiply": "multiply",
+    "divide": "divide",
+    "true_divide": "divide",
+    "floor_divide": "floor_divide",
+    "remainder": "remainder",
+    "power": "pow",
+    "matmul": "matmul",
+    "less": "less",
+    "less_equal": "less_equal",
+    "greater": "greater",
+    "greater_equal": "greater_equal",
+    "equal": "equal",
+    "not_equal": "not_equal",
+}
+
+
+class Tensor(TensorLike):
+    """A value in the graph that is being traced. Shapes are tuples in which the batch dimension may be a ``Dim``."""
+
+    __slots__ = ("trace", "value")
+
+    def __init__(self, trace: Trace, value: Value) -> None:
+        self.trace = trace
+        self.value = value
+
+    @property
+    def spec(self) -> TensorSpec:
+        return self.value.spec
+
+    @property
+    def shape(self) -> tuple[Size, ...]:  # type: ignore[override]  # read-only here
+        return self.value.spec.shape
+
+    @property
+    def dtype(self) -> str:  # type: ignore[override]  # read-only here
+        return self.value.spec.dtype
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.spec}, traced)"
+
+
+class Variable(TensorLike):
+    """A named cell of state. In a trace, reading it gives its current value and ``assign`` sets it for all reads after."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def spec(self) -> TensorSpec:
+        return TensorSpec(tuple(self.shape), self.dtype)
+
+    def assign(self, value: Any) -> None:
+        """Set the new value; takes effect for reads after this one and, once the step has run, for steps to come."""
+        trace = current_trace()
+        if trace is None:
+            raise TraceError("assign() works inside forward() or step() only.", remedy="set .data to give concrete numbers")
+        trace.write(self, value)
+
+
+class Scalar(TensorLike):
+    """A host number that code in a step may read and that may change between steps without tracing anew.
+
+    >>> temperature = Scalar(0.1)
+    >>> temperature.value = 0.05     # from the next step on
+    """
+
+    shape = ()
+    dtype = "float32"
+
+    def __init__(self, value: float | Callable[[], float]) -> None:
+        self._value = value
+
+    @property
+    def value(self) -> float:
+        return float(self._value() if callable(self._value) else self._value)
+
+    @value.setter
+    def value(self, value: float) -> None:
+        self._value = float(value)
+
+    def __repr__(self) -> str:
+        return f"Scalar({self.value})"
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A random mask to be drawn by the host at each step: True with probability ``keep``; ``purpose`` names its stream."""
+
+    name: str
+    purpose: str
+    keep: float
+
+
+@dataclass
+class Root:
+    """What belongs to a whole trace, its nested regions included."""
+
+    float_dtype: str
+    names: Mapping[Variable, str]
+    inputs: dict[str, Input] = field(default_factory=dict)
+    states: dict[str, Variable] = field(default_factory=dict)
+    scalars: dict[str, Scalar] = field(default_factory=dict)
+    scalar_names: dict[Scalar, str] = field(default_factory=dict)
+    masks: list[Mask] = field(default_factory=list)
+    layers: list[str] = field(default_factory=list)
+    source: Source | None = None
+    locate: bool = True
+
+
+class Trace:
+    """A graph in the making. A region is a trace of its own, whose inputs are the values it captures from its parent."""
+
+    def __init__(self, root: Root, parent: Trace | None = None) -> None:
+        self.root = root
+        self.parent = parent
+        self.nodes: list[Node] = []
+        self.captured: dict[Value, Tensor] = {}  # parent's value -> ours
+        self.current: dict[Variable, Tensor] = {}
+        self.written: dict[Variable, Tensor] = {}
+
+    # nodes
+    def emit(self, op: Op, inputs: Sequence[Tensor | None], attrs: Mapping[str, Any], specs: tuple[TensorSpec, ...]) -> tuple[Tensor, ...]:
+        root = self.root
+        source = root.source or (user_source(".".join(root.layers)) if root.locate else None)
+        node = Node(op, tuple(None if t is None else t.value for t in inputs), attrs, specs, source)
+        self.nodes.append(node)
+        return tuple(Tensor(self, v) for v in node.outputs)
+
+    def constant(self, value: Any, dtype: str) -> Tensor:
+        return _ops().constant(value=value, dtype=dtype)  # type: ignore[no-any-return]  # ops are called untyped
+
+    # inputs
+    def input(self, kind: InputKind, name: str, spec: TensorSpec) -> Tensor:
+        """A graph input by name, made at its first use and captured down to this trace."""
+        if self.parent is not None:
+            return self.capture(self.parent.input(kind, name, spec))
+        entry = self.root.inputs.get(name)
+        if entry is None:
+            entry = self.root.inputs[name] = Input(kind, name, Value(spec))
+        return Tensor(self, entry.value)
+
+    def capture(self, tensor: Tensor) -> Tensor:
+        """This trace's view of a tensor that belongs to it or to a trace around it."""
+        if tensor.trace is self:
+            return tensor
+        if self.parent is None:
+            raise TraceError(
+                "A tensor is used outside the step or forward that made it.",
+                given=repr(tensor),
+                remedy="return it, or keep it in an um.Buffer if it must live from step to step",
+            )
+        found = self.captured.get(tensor.value)
+        if found is None:
+            outer = self.parent.capture(tensor)
+            found = self.captured.get(outer.value)
+            if found is None:
+                found = Tensor(self, Value(outer.spec))
+                self.captured[outer.value] = found
+        return found
+
+    # state
+    def read(self, variable: Variable) -> Tensor:
+        if variable in self.current:
+            return self.current[variable]
+        if self.parent is not None:
+            return self.capture(self.parent.read(variable))
+        name = self.root.names.get(variable)
+        if name is None:
+            raise TraceError(
+                f"{type(variable).__name__} {getattr(variable, 'name', '') or variable.shape} belongs to no model of this trainer.",
+                remedy="assign it to an attribute of the model (self.weight = um.Parameter(...)); keep lists of layers in um.nn.ModuleList",
+            )
+        self.root.states.setdefault(name, variable)
+        return self.input("state", name, variable.spec)
+
+    def write(self, variable: Variable, value: Any) -> None:
+        before = self.read(variable)
+        tensor = _ops().astype(self.as_tensor(value), before.dtype)
+        if tensor.shape != before.shape:
+            raise ShapeError(
+                "A variable keeps its shape.", expected=before.spec, given=tensor.spec, remedy="reduce or broadcast the new value first"
+            )
+        self.current[variable] = tensor
+        self.written[variable] = tensor
+
+    def scalar(self, scalar: Scalar) -> Tensor:
+        root = self.root
+        name = root.scalar_names.setdefault(scalar, f"scalar{len(root.scalar_names)}")
+        root.scalars[name] = scalar
+        return self.input("scalar", name, TensorSpec((), root.float_dtype))
+
+    def mask(self, shape: tuple[Size, ...], keep: float) -> Tensor:
+        """A boolean mask of this shape, drawn by the host at each step from a stream of its own."""
+        masks = self.root.masks
+        layer = ".".join(self.root.layers)
+        name = f"mask{len(masks)}"
+        masks.append(Mask(name, f"mask/{len(masks)}/{layer}", keep))
+        return self.input("batch", name, TensorSpec(tuple(shape), "bool"))
+
+    # conversion
+    def as_tensor(self, value: Any, dtype: str | None = None) -> Tensor:
+        """Anything an op accepts, as a tensor of this trace. ``dtype`` is for Python numbers, which have none of their own."""
+        if isinstance(value, Tensor):
+            return self.capture(value)
+        if isinstance(value, Variable):
+            return self.read(value)
+        if isinstance(value, Scalar):
+            return self.scalar(value)
+        if isinstance(value, Dim):
+            return _ops().extent(dim=value, dtype=dtype or "int64")  # type: ignore[no-any-return]  # ops are called untyped
+        if isinstance(value, (bool, int, float)):
+            return self.constant(value, dtype or _python_dtype(value, self.root.float_dtype))
+        if isinstance(value, (np.ndarray, np.generic, list, tuple)):
+            array = np.asarray(value)
+            return self.constant(ArrayLiteral(array), host_dtype(array.dtype, self.root.float_dtype))
+        raise TraceError(
+            "An op takes tensors, NumPy arrays and Python numbers.",
+            given=f"{type(value).__module__}.{type(value).__name__}",
+            remedy="pass it through the batch, or turn it into a NumPy array first",
+        )
+
+
+def _python_dtype(value: bool | int | float, float_dtype: str) -> str:
+    return "bool" if isinstance(value, bool) else "int64" if isinstance(value, int) else float_dtype
+
+
+def host_dtype(dtype: np.dtype, float_dtype: str) -> str:
+    """The dtype in which a host array enters a graph: floats in the precision asked for, small integers widened."""
+    kind = dtype.kind
+    if kind == "f" or dtype.name == "bfloat16":
+        return float_dtype
+    if kind == "b":
+        return "bool"
+    if kind in "iu":
+        return "int32" if dtype.itemsize < 4 or dtype.name == "int32" else "int64"
+    raise ShapeError("Tensors hold floats, integers or booleans.", given=f"dtype {dtype}", remedy="encode text and objects as integers first")
+
+
+_active = threading.local()
+
+
+def current_trace() -> Trace | None:
+    """The trace that is being recorded on this thread, if any."""
+    stack = getattr(_active, "stack", None)
+    return stack[-1] if stack else None
+
+
+@contextmanager
+def recording(trace: Trace) -> Iterator[Trace]:
+    """Make ``trace`` the current one."""
+    stack = _active.__dict__.setdefault("stack", [])
+    stack.append(trace)
+    try:
+        yield trace
+    finally:
+        stack.pop()
+
+
+_RANK = {name: i for i, name in enumerate(("bool", "int32", "int64", "float16", "bfloat16", "float32", "float64"))}
+
+
+def promote(dtypes: Sequence[str]) -> str:
+    """The dtype two tensors meet in: the wider of one kind; a float wins over an integer, as in PyTorch."""
+    if {"float16", "bfloat16"} <= set(dtypes):
+        return "float32"
+    return max(dtypes, key=_RANK.__getitem__)
+
+
+def apply(op: Op, tensors: Sequence[Any], attrs: dict[str, Any]) -> Any:
+    """Apply an op: add a node to the current trace, or compute at once on arrays where there is none."""
+    trace = current_trace()
+    if trace is None:
+        from unimodel.eager import apply_now
+
+        return apply_now(op, tensors, attrs)
+    if op.promote:
+        values = _promoted(trace, op, tensors)
+    else:
+        values = [None if t is None else trace.as_tensor(t) for t in tensors]
+    specs = [None if v is None else v.spec for v in values]
+    try:
+        if op.canonical is not None:
+            op.canonical(attrs, [s for s in specs if s is not None])
+        results = op.infer(specs, attrs, trace.root.float_dtype)
+    except UnimodelError as error:
+        _locate(error, op, specs, trace)
+        raise
+    outputs = trace.emit(op, values, attrs, results)
+    return outputs if len(outputs) > 1 else outputs[0]
+
+
+def _locate(error: UnimodelError, op: Op, specs: Sequence[TensorSpec | None], trace: Trace) -> None:
+    if not getattr(error, "located", False):
+        error.located = True  # type: ignore[attr-defined]  # the innermost op is the one to name
+        error.message = f"{op.name}: {error.message}"
+        if error.given is None:
+            error.given = ", ".join(str(s) for s in specs if s is not None)
+    if trace.root.locate:
+        error.source = user_source(".".join(trace.root.layers)) or error.source
+
+
+def _promoted(trace: Trace, op: Op, tensors: Sequence[Any]) -> list[Tensor | None]:
+    names = op.tensors if not op.variadic else (op.tensors[0],) * len(tensors)
+    joint = [n in op.promote for n in names]
+    values: list[Any] = [
+        t if isinstance(t, (bool, int, float, Dim)) and j else None if t is None else trace.as_tensor(t)
+        for t, j in zip(tensors, joint, strict=True)
+    ]
+    have = [v.dtype for v, j in zip(values, joint, strict=True) if j and isinstance(v, Tensor)]
+    weak = [
+        "int64" if isinstance(v, Dim) else _python_dtype(v, trace.root.float_dtype)
+        for v, j in zip(values, joint, strict=True)
+        if j and isinstance(v, (bool, int, float, Dim))
+    ]
+    target = promote(have) if have else promote(weak)
+    for dtype in weak:  # a Python number takes the tensors' dtype, unless it is of a higher kind
+        if (dtype in FLOATS and target not in FLOATS) or (dtype in INTEGERS and target == "bool"):
+            target = dtype
+    result: list[Tensor | None] = []
+    for value, j in zip(values, joint, strict=True):
+        if not j or value is None:
+            result.append(value)
+        elif isinstance(value, Tensor):
+            result.append(value if value.dtype == target else _ops().astype(value, target))
+        else:
+            result.append(trace.as_tensor(value, target))
+    return result
+
+
+def live_nodes(nodes: Sequence[Node], outputs: Sequence[Value]) -> tuple[Node, ...]:
+    """The nodes that the outputs need, in their order."""
+    needed = set(outputs)
+    kept: list[Node] = []
+    for node in reversed(nodes):
+        if any(v in needed for v in node.outputs):
+            kept.append(node)
+            needed.update(v for v in node.inputs if v is not None)
+    return tuple(reversed(kept))
+
+
+def trace_body(function: Callable[[list[Tensor | None]], Any], specs: Sequence[TensorSpec | None], float_dtype: str) -> Graph:
+    """A function of tensors as a graph with one batch input per spec that is not None."""
+    outer = current_trace()
+    root = Root(float_dtype, {}, locate=False)
+    if outer is not None:
+        root.layers = outer.root.layers
+    trace = Trace(root)
+    with recording(trace):
+        tensors = [None if s is None else trace.input("batch", f"x{i}", s) for i, s in enumerate(specs)]
+        result = function(tensors)
+        outputs = [trace.as_tensor(t).value for t in (result if isinstance(result, tuple) else (result,))]
+    return Graph(tuple(root.inputs.values()), live_nodes(trace.nodes, outputs), tuple(outputs))
+
+
+@dataclass
+class Traced:
+    """A traced function: its graph, how its results nest, and where its inputs come from."""
+
+    graph: Graph
+    structure: Any
+    states: dict[str, Variable]
+    scalars: dict[str, Scalar]
+    masks: list[Mask]
+    batch: list[str]
+    """Names of the batch inputs that are data, in order of the data's leaves; the others are masks."""
+
+
+def trace(
+    function: Callable[[Any], Any],
+    batch: Any,
+    *,
+    names: Mapping[Variable, str],
+    float_dtype: str = "float32",
+    sizes: Mapping[str, int] | None = None,
+) -> Traced:
+    """Run ``function`` once on symbolic tensors shaped like ``batch`` (a nest of ``TensorSpec``).
+
+    ``sizes`` gives the present number of each symbol. Where user code asks for one, the function is traced anew with that number fixed;
+    the graph then has no such symbol, which is how the caller sees that it holds for this size only.
+    """
+    fixed: dict[str, Size] = {}
+    while True:
+        root = Root(float_dtype, names)
+        recorder = Trace(root)
+        try:
+            with recording(recorder):
+                flat = []
+                for path, spec in nest.paths(batch):
+                    shape = tuple(s.substitute(fixed) if isinstance(s, Dim) else s for s in spec.shape)
+                    flat.append(recorder.input("batch", f"batch.{path}" if path else "batch", TensorSpec(shape, spec.dtype)))
+                result = function(nest.rebuild(batch, iter(flat)))
+                outputs = [recorder.as_tensor(t).value for t in nest.leaves(result)]
+        except Specialise as request:
+            if not sizes or not request.symbols <= set(sizes) or request.symbols <= set(fixed):
+                raise TraceError(
+                    f"The size {sorted(request.symbols)} is not known here.", remedy="keep to arithmetic that is exact for every size"
+                ) from None
+            fixed.update({s: sizes[s] for s in request.symbols})
+            continue
+        break
+    updates = tuple((root.inputs[names[v]], t.value) for v, t in recorder.written.items())
+    nodes = live_nodes(recorder.nodes, outputs + [v for _, v in updates])
+    graph = Graph(tuple(root.inputs.values()), nodes, tuple(outputs), updates, tuple(p for p, _ in nest.paths(result)))
+    data = [f"batch.{path}" if path else "batch" for path, _ in nest.paths(batch)]
+    return Traced(graph, nest.map_leaves(lambda _: None, result), root.states, root.scalars, root.masks, data)
+
+
+@contextmanager
+def layer(name: str) -> Iterator[None]:
+    """Name the layer that runs inside, for error messages and mask streams."""
+    recorder = current_trace()
+    if recorder is None or not name:
+        yield
+        return
+    recorder.root.layers.append(name)
+    try:
+        yield
+    finally:
+        recorder.root.layers.pop()
+
+
+def value_and_grad(function: Callable[[], Any], wrt: Any, has_aux: bool = False) -> tuple[Any, Any]:
+    """The value of a scalar function and its gradient.
+
+    Parameters: ``function`` takes nothing and returns a 0-d float tensor (with ``has_aux=True`` a pair of that and any nest of tensors); ``wrt``
+    is a parameter, a tensor, or a nest (or iterator) of them. Returns ``(value, gradients)`` or ``((value, aux), gradients)``; the gradients nest
+    like ``wrt``. A gradient is None where the parameter is frozen or the value does not depend on it, as in PyTorch. Regions may nest.
+
+    >>> import unimodel as um
+    >>> import numpy as np
+    >>> um.run(lambda x: um.value_and_grad(lambda: (x * x).sum(), wrt=x)[1], np.array([1.0, 2.0], "float32"))
+    array([2., 4.], dtype=float32)
+    """
+    outer = current_trace()
+    if outer is None:
+        raise TraceError("value_and_grad works inside a Trainer's step, a Model's forward, or um.run.")
+    if not isinstance(wrt, (TensorLike, tuple, list, dict)):
+        wrt = list(wrt)
+    inner = Trace(outer.root, outer)
+    with recording(inner):
+        targets: list[Value | None] = []
+        for target in nest.leaves(wrt):
+            if isinstance(target, Variable) and not getattr(target, "requires_grad", True):
+                targets.append(None)
+                continue
+            tensor = inner.as_tensor(target)
+            if tensor.dtype not in FLOATS:
+                raise TraceError("Gradients are taken with respect to floating tensors.", given=str(tensor.spec))
+            targets.append(tensor.value)
+        result = function()
+        value, aux = result if has_aux else (result, None)
+        loss = inner.as_tensor(value)
+        if loss.shape != () or loss.dtype not in FLOATS:
+            raise ShapeError(
+                "value_and_grad differentiates a single number.",
+                expected="a 0-d float tensor",
+                given=str(loss.spec),
+                remedy="reduce it with .mean() or .sum()",
+            )
+        extras = [inner.as_tensor(t) for t in nest.leaves(aux)] if has_aux else []
+    writes = list(inner.written.items())
+    outputs = [loss.value, *(t.value for t in extras), *(t.value for _, t in writes)]
+    nodes = live_nodes(inner.nodes, outputs)
+    reached = _reaches(nodes, loss.value)
+    asked = [v for v in dict.fromkeys(t for t in targets if t is not None) if v in reached]
+    used = {v for n in nodes for v in n.inputs} | set(outputs) | set(asked)
+    captures = [(o, t) for o, t in inner.captured.items() if t.value in used]
+    position = {t.value: i for i, (_, t) in enumerate(captures)}
+    body = Graph(tuple(Input("batch", f"x{i}", t.value) for i, (_, t) in enumerate(captures)), nodes, tuple(outputs))
+    attrs = {"body": body, "wrt": tuple(position[v] for v in asked)}
+    specs = tuple(v.spec for v in outputs) + tuple(v.spec for v in asked)
+    results = outer.emit(value_and_grad_op, [Tensor(outer, o) for o, _ in captures], attrs, specs)
+    for (variable, _), new in zip(writes, results[1 + len(extras) :], strict=False):
+        outer.current[variable] = outer.written[variable] = new
+    gradient = dict(zip(asked, results[len(outputs) :], strict=True))
+    gradients = nest.rebuild(wrt, iter([None if v is None else gradient.get(v) for v in targets]))
+    if has_aux:
+        return (results[0], nest.rebuild(aux, iter(results[1 : 1 + len(extras)]))), gradients
+    return results[0], gradients
+
+
+def _reaches(nodes: Sequence[Node], target: Value) -> set[Value]:
+    """All values that a gradient from ``target`` can flow back to."""
+    reached = {target}
+    for node in reversed(nodes):
+        if node.op.name != "stop_gradient" and any(v in reached for v in node.outputs):
+            reached.update(v for v in node.inputs if v is not None and v.spec.is_float)
+    return reached
