@@ -292,7 +292,17 @@ class Variable(TensorLike):
     """A named cell of state. In a trace, reading it gives its current value and ``assign`` sets it for all reads after."""
 
     shape: tuple[int, ...]
-    dtype: str
+    _dtype: str = "float32"
+
+    @property
+    def dtype(self) -> str:  # type: ignore[override]  # a property here
+        """The dtype; a floating one follows the precision of the trace that reads it."""
+        trace = current_trace()
+        return trace.root.float_dtype if trace is not None and self._dtype in FLOATS else self._dtype
+
+    @dtype.setter
+    def dtype(self, dtype: str) -> None:
+        self._dtype = dtype
 
     @property
     def spec(self) -> TensorSpec:
@@ -314,7 +324,11 @@ class Scalar(TensorLike):
     """
 
     shape = ()
-    dtype = "float32"
+
+    @property
+    def dtype(self) -> str:  # type: ignore[override]  # a property here
+        trace = current_trace()
+        return trace.root.float_dtype if trace is not None else "float32"
 
     def __init__(self, value: float | Callable[[], float]) -> None:
         self._value = value
@@ -351,9 +365,16 @@ class Root:
     scalars: dict[str, Scalar] = field(default_factory=dict)
     scalar_names: dict[Scalar, str] = field(default_factory=dict)
     masks: list[Mask] = field(default_factory=list)
+    calls: dict[Any, int] = field(default_factory=dict)
+    """How often each optimizer updates in this trace."""
     layers: list[str] = field(default_factory=list)
     source: Source | None = None
     locate: bool = True
+
+    @property
+    def layer(self) -> str:
+        """The innermost layer that is running."""
+        return self.layers[-1] if self.layers else ""
 
 
 class Trace:
@@ -370,7 +391,7 @@ class Trace:
     # nodes
     def emit(self, op: Op, inputs: Sequence[Tensor | None], attrs: Mapping[str, Any], specs: tuple[TensorSpec, ...]) -> tuple[Tensor, ...]:
         root = self.root
-        source = root.source or (user_source(".".join(root.layers)) if root.locate else None)
+        source = root.source or (user_source(root.layer) if root.locate else None)
         node = Node(op, tuple(None if t is None else t.value for t in inputs), attrs, specs, source)
         self.nodes.append(node)
         return tuple(Tensor(self, v) for v in node.outputs)
@@ -441,9 +462,8 @@ class Trace:
     def mask(self, shape: tuple[Size, ...], keep: float) -> Tensor:
         """A boolean mask of this shape, drawn by the host at each step from a stream of its own."""
         masks = self.root.masks
-        layer = ".".join(self.root.layers)
         name = f"mask{len(masks)}"
-        masks.append(Mask(name, f"mask/{len(masks)}/{layer}", keep))
+        masks.append(Mask(name, f"mask/{len(masks)}/{self.root.layer}", keep))
         return self.input("batch", name, TensorSpec(tuple(shape), "bool"))
 
     # conversion
@@ -545,7 +565,7 @@ def _locate(error: UnimodelError, op: Op, specs: Sequence[TensorSpec | None], tr
         if error.given is None:
             error.given = ", ".join(str(s) for s in specs if s is not None)
     if trace.root.locate:
-        error.source = user_source(".".join(trace.root.layers)) or error.source
+        error.source = user_source(trace.root.layer) or error.source
 
 
 def _promoted(trace: Trace, op: Op, tensors: Sequence[Any]) -> list[Tensor | None]:
@@ -610,6 +630,7 @@ class Traced:
     states: dict[str, Variable]
     scalars: dict[str, Scalar]
     masks: list[Mask]
+    calls: dict[Any, int]
     batch: list[str]
     """Names of the batch inputs that are data, in order of the data's leaves; the others are masks."""
 
@@ -651,7 +672,7 @@ def trace(
     nodes = live_nodes(recorder.nodes, outputs + [v for _, v in updates])
     graph = Graph(tuple(root.inputs.values()), nodes, tuple(outputs), updates, tuple(p for p, _ in nest.paths(result)))
     data = [f"batch.{path}" if path else "batch" for path, _ in nest.paths(batch)]
-    return Traced(graph, nest.map_leaves(lambda _: None, result), root.states, root.scalars, root.masks, data)
+    return Traced(graph, nest.map_leaves(lambda _: None, result), root.states, root.scalars, root.masks, root.calls, data)
 
 
 @contextmanager

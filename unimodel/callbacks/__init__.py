@@ -1,0 +1,7 @@
+"""Callbacks: a handful of named events of a training run."""
+
+from unimodel.callbacks.callback import Callback
+from unimodel.callbacks.checkpoint import ModelCheckpoint
+from unimodel.callbacks.early_stopping import EarlyStopping
+
+__all__ = ["Callback", "EarlyStopping", "ModelCheckpoint"]

@@ -1,0 +1,46 @@
+"""Stop when nothing gets better."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unimodel.callbacks.callback import Callback
+from unimodel.errors import DataError
+
+if TYPE_CHECKING:
+    from unimodel.trainer import Trainer
+
+
+class EarlyStopping(Callback):
+    """Ends the run when ``monitor`` has not improved by ``min_delta`` for ``patience`` epochs; can put the best weights back."""
+
+    def __init__(self, monitor: str = "val_loss", min_delta: float = 0.0, patience: int = 0, mode: str = "min", restore_best_weights: bool = False) -> None:
+        if mode not in ("min", "max"):
+            raise DataError("mode is 'min' or 'max'.", given=mode)
+        self.monitor, self.min_delta, self.patience, self.mode = monitor, min_delta, patience, mode
+        self.restore_best_weights = restore_best_weights
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self.best = math.inf
+        self.waited = 0
+        self.weights: dict[str, dict[str, np.ndarray]] = {}
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
+        if self.monitor not in logs:
+            raise DataError("EarlyStopping watches a number that is not reported.", expected=", ".join(logs), given=self.monitor, remedy="pass validation_data, or watch another one")
+        value = logs[self.monitor] if self.mode == "min" else -logs[self.monitor]
+        if value < self.best - self.min_delta:
+            self.best, self.waited = value, 0
+            if self.restore_best_weights:
+                self.weights = {key: model.state_dict() for key, model in trainer.models.items()}
+            return
+        self.waited += 1
+        if self.waited > self.patience:
+            trainer.stop_training = True
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        for key, weights in self.weights.items():
+            trainer.models[key].load_state_dict(weights)

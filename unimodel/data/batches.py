@@ -1,0 +1,100 @@
+"""Data sets as batches.
+
+A nest of arrays (tuple, dict) is one data set, held in memory and indexed; anything else that can be iterated yields batches as it likes (a PyTorch
+``DataLoader``, a ``tf.data.Dataset``, a generator). A pandas frame or a Hugging Face data set is taken as arrays. None of these libraries is
+imported here: they are known by what they can do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from unimodel import nest
+from unimodel.errors import DataError
+from unimodel.runtime import as_array
+
+
+class ArrayData:
+    """A nest of arrays of one length."""
+
+    def __init__(self, data: Any, what: str) -> None:
+        self.data = nest.rebuild(data, iter([as_array(leaf, path) for path, leaf in nest.paths(data)]))
+        self.leaves: list[np.ndarray] = nest.leaves(self.data)
+        if not self.leaves:
+            raise DataError(f"{what} holds no arrays.")
+        if any(a.ndim == 0 for a in self.leaves):
+            raise DataError(f"{what} holds a single number where an array of samples is expected.", given=[a.shape for a in self.leaves])
+        lengths = [len(a) for a in self.leaves]
+        if len(set(lengths)) > 1:
+            raise DataError(f"the arrays of {what} differ in length.", expected="one sample per row in each", given=f"lengths {lengths}", remedy="check how the data was split")
+        self.length = lengths[0]
+        if self.length == 0:
+            raise DataError(f"{what} is empty.", expected="at least one sample", given=f"arrays of shapes {[a.shape for a in self.leaves]}", remedy="check how the data was loaded or filtered")
+
+    def rows(self, index: Any) -> list[np.ndarray]:
+        """These rows of every leaf."""
+        return [a[index] for a in self.leaves]
+
+
+class StreamData:
+    """Anything that yields batches; iterated anew for each epoch."""
+
+    def __init__(self, batches: Iterable[Any], what: str) -> None:
+        self.batches = batches
+        self.what = what
+
+    def __iter__(self) -> Iterator[Any]:
+        empty = True
+        for batch in self.batches:
+            empty = False
+            yield tuple(batch) if isinstance(batch, list) else batch
+        if empty:
+            raise DataError(
+                f"{self.what} yields no batch.",
+                expected="an iterable that can be iterated once per epoch",
+                given=type(self.batches).__name__,
+                remedy="a generator is used up after one epoch: pass a list of batches, or an object whose __iter__ starts anew",
+            )
+
+
+def dataset(data: Any, what: str = "the data set") -> ArrayData | StreamData:
+    """What a user passed to fit, evaluate or predict."""
+    if data is None:
+        raise DataError(f"{what} is None.", expected="arrays, or an iterable of batches")
+    if isinstance(data, (ArrayData, StreamData)):
+        return data
+    if hasattr(data, "to_numpy") and hasattr(data, "columns"):  # a data frame
+        return ArrayData(data.to_numpy(), what)
+    if hasattr(data, "column_names") and hasattr(data, "with_format"):  # a Hugging Face data set
+        return ArrayData({name: np.asarray(data[:][name]) for name in data.column_names}, what)
+    if isinstance(data, (tuple, Mapping)):
+        return ArrayData(nest.map_leaves(_column, data), what)
+    if isinstance(data, np.ndarray) or (hasattr(data, "__array__") and not hasattr(data, "__next__")):
+        return ArrayData(data, what)
+    if isinstance(data, list) and data and not isinstance(data[0], (tuple, list, dict, np.ndarray)) and not hasattr(data[0], "__array__"):
+        return ArrayData(np.asarray(data), what)
+    if isinstance(data, list) and not data:
+        raise DataError(f"{what} is empty.", expected="at least one batch", given="[]")
+    if isinstance(data, Iterable):
+        return StreamData(data, what)
+    raise DataError(f"{what} is of no kind that can be fed.", expected="arrays, nests of arrays, or an iterable of batches", given=type(data).__name__)
+
+
+def _column(leaf: Any) -> Any:
+    return leaf.to_numpy() if hasattr(leaf, "to_numpy") else leaf
+
+
+def chunks(order: np.ndarray, batch_size: int, most: int) -> Iterator[np.ndarray]:
+    """Rows of one or several whole batches; the last, smaller batch comes alone."""
+    whole = len(order) // batch_size * batch_size
+    span = batch_size * most
+    for start in range(0, whole, span):
+        yield order[start : min(start + span, whole)]
+    if whole < len(order):
+        yield order[whole:]
+
+
+BatchFunction = Callable[[Any], Any]

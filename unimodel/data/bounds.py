@@ -1,0 +1,82 @@
+"""Which batch inputs are used as indices, and in what range they must lie.
+
+Frameworks clip, raise, or write out of bounds when an index is too large; so indices are checked on the host, where the message can name the
+sample. The graph tells which inputs are indices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from unimodel.errors import DataError, Source
+from unimodel.graph import Graph, Value
+from unimodel.ops.definition import value_and_grad_op
+
+_PASS_THROUGH = frozenset(("reshape", "cast", "permute_dims", "slice", "broadcast_to"))
+
+
+@dataclass(frozen=True)
+class IndexBound:
+    """Values in [0, size), or equal to ``ignored``."""
+
+    size: int
+    ignored: int | None
+    what: str
+    source: Source | None
+
+    def check(self, array: np.ndarray, name: str, offset: int = 0) -> None:
+        if array.size == 0 or (array.min() >= 0 and array.max() < self.size):
+            return
+        wrong = (array < 0) | (array >= self.size)
+        if self.ignored is not None:
+            wrong &= array != self.ignored
+        if not wrong.any():
+            return
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        position = (place[0] + offset, *place[1:]) if place else ()
+        also = f" (or ignore_index {self.ignored})" if self.ignored is not None else ""
+        raise DataError(
+            f"{self.what} {int(array[place])} at position {position if len(position) != 1 else position[0]} of {name} is out of range.",
+            expected=f"integers in [0, {self.size}){also}",
+            given=f"{int(wrong.sum())} of {array.size} values outside, from {int(array.min())} to {int(array.max())}",
+            remedy=f"number the classes from 0, or make the layer larger than {int(array.max())}" if int(array.min()) >= 0 else "number from 0 upwards",
+            source=self.source,
+        )
+
+
+def index_bounds(graph: Graph) -> dict[str, IndexBound]:
+    """The bound of each batch input that is used as indices, by the input's name."""
+    origin = {e.value: e.name for e in graph.of_kind("batch") if e.spec.dtype in ("int32", "int64")}
+    found: dict[str, IndexBound] = {}
+    _collect(graph, origin, found)
+    return found
+
+
+def _collect(graph: Graph, origin: dict[Value, str], found: dict[str, IndexBound]) -> None:
+    for node in graph.nodes:
+        if node.op is value_and_grad_op:
+            body = node.attrs["body"]
+            inner = {e.value: origin[v] for e, v in zip(body.inputs, node.inputs, strict=True) if v in origin}
+            _collect(body, inner, found)
+            continue
+        first = node.inputs[0] if node.inputs else None
+        if node.op.name in _PASS_THROUGH and first in origin:
+            origin[node.outputs[0]] = origin[first]
+            continue
+        ignored: int | None = None
+        if node.op.name == "cross_entropy":
+            index, size, what = node.inputs[1], node.specs[0].shape[1 if node.specs[0].ndim > 1 else 0], "class index"  # type: ignore[union-attr]  # always given
+            ignored = node.attrs["ignore_index"]
+        elif node.op.name == "embedding":
+            index, size, what = node.inputs[0], node.specs[1].shape[0], "index"  # type: ignore[union-attr]  # always given
+        elif node.op.name in ("take", "take_along_axis"):
+            index, size, what = node.inputs[1], node.specs[0].shape[node.attrs["axis"]], "index"  # type: ignore[union-attr]  # always given
+        else:
+            continue
+        if index in origin and isinstance(size, int):
+            bound = IndexBound(size, ignored, what, node.source)
+            before = found.get(origin[index])
+            if before is None or bound.size < before.size:
+                found[origin[index]] = bound

@@ -1,0 +1,276 @@
+"""Model: parameters, buffers and layers, found through attributes; ``forward`` is plain code over ops.
+
+A layer is a Model. State-dict keys and shapes are PyTorch's. Weights are not drawn when a model is built but when somebody needs them, from the seed
+of the trainer that takes the model and the parameter's path; from then on they live on the trainer's backend, and are read from there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unimodel import init as initializers
+from unimodel.errors import CheckpointError, ShapeError, UnimodelError
+from unimodel.graph import FLOATS
+from unimodel.tracing import Variable, current_trace, layer
+
+if TYPE_CHECKING:
+    from unimodel.backend import Store
+    from unimodel.runtime import Runtime
+
+
+class State(Variable):
+    """A cell that holds numbers: drawn lazily, then kept in a backend's store."""
+
+    def __init__(self, shape: Any, init: Any, dtype: str) -> None:
+        if isinstance(shape, np.ndarray) or (init is None and isinstance(shape, (float, np.generic))):
+            init, shape = np.asarray(shape), np.shape(shape)
+        self.shape = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(int(s) for s in shape)
+        if any(s < 0 for s in self.shape):
+            raise ShapeError("a shape has sizes of at least 0.", given=self.shape)
+        self._dtype = dtype
+        self.name = ""
+        self._init = init
+        self._value: np.ndarray | None = None
+        self._home: tuple[Store, str] | None = None
+        if isinstance(init, np.ndarray) and init.shape != self.shape:
+            raise ShapeError("the initial array must have the parameter's shape.", expected=self.shape, given=init.shape)
+
+    @property
+    def data(self) -> np.ndarray:
+        """The present numbers, a NumPy copy. Setting it replaces them, on the backend too."""
+        if self._home is not None:
+            return self._home[0].read(self._home[1])
+        return self.materialise(0, self.name or "parameter").copy()
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        array = np.asarray(value)
+        if array.shape != self.shape:
+            raise ShapeError("the new numbers must have the parameter's shape.", expected=self.shape, given=array.shape)
+        if self._home is not None:
+            store, name = self._home
+            store.write(name, array.astype(store.read(name).dtype))
+        else:
+            self._value = array.astype(self._dtype if self._dtype not in FLOATS else array.dtype if array.dtype.kind == "f" else self._dtype)
+
+    def materialise(self, seed: int, path: str, dtype: str | None = None) -> np.ndarray:
+        """The numbers, drawn now from (seed, path) if nobody has set or drawn them yet."""
+        dtype = dtype if dtype is not None and self._dtype in FLOATS else self._dtype
+        if self._value is None:
+            init = self._init
+            if isinstance(init, (int, float)):
+                init = initializers.constant(init)
+            array = np.asarray(init if isinstance(init, np.ndarray) else init(self.shape, initializers.Stream(seed, f"init/{path}")))
+            if array.shape != self.shape:
+                raise ShapeError("an initializer must return the parameter's shape.", expected=self.shape, given=array.shape)
+            self._value = array.astype(dtype)
+        return self._value.astype(dtype)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name or ''} {self._dtype} {self.shape})"
+
+
+class Parameter(State):
+    """What training changes. ``shape`` is a shape or an array of initial numbers; ``init`` an initializer of ``um.init``, a number or an array.
+
+    The default initializer is PyTorch's for layers: uniform in ±1/sqrt(fan_in) from two dimensions up, zeros below.
+    """
+
+    def __init__(self, shape: Any, init: Any = None, requires_grad: bool = True, dtype: str = "float32") -> None:
+        if init is None and not isinstance(shape, np.ndarray):
+            init = initializers.kaiming_uniform(math.sqrt(5)) if np.size(shape) > 1 else initializers.zeros
+        super().__init__(shape, init, dtype)
+        self._requires_grad = requires_grad
+        self._changed: Callable[[], None] | None = None
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients are taken; a frozen parameter is left alone by optimizers."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self._requires_grad = bool(value)
+        if self._changed is not None:
+            self._changed()
+
+
+class Buffer(State):
+    """State that training code sets itself with ``assign``: running statistics, counters."""
+
+    def __init__(self, shape: Any, init: Any = 0.0, dtype: str = "float32", persistent: bool = True) -> None:
+        super().__init__(shape, init, dtype)
+        self.persistent = persistent
+
+
+class Model:
+    """Base of models and layers. Calling it inside a step traces ``forward``; calling it on NumPy arrays computes at once.
+
+    ``super().__init__()`` is allowed and unnecessary.
+    """
+
+    training: bool = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} defines no forward(self, ...)")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if current_trace() is None:
+            from unimodel.runtime import call_model
+
+            return call_model(self, args, kwargs)
+        with layer(self.__dict__.get("_um_path") or type(self).__name__):
+            return self.forward(*args, **kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        runtime = self.__dict__.get("_um_runtime")
+        if runtime is not None:
+            runtime.changed()
+
+    # structure
+    def named_children(self) -> Iterator[tuple[str, Model]]:
+        """The layers directly inside, by attribute name."""
+        for name, value in self.__dict__.items():
+            if isinstance(value, Model):
+                yield name, value
+
+    def children(self) -> Iterator[Model]:
+        return (child for _, child in self.named_children())
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Model]]:
+        """This model and all layers inside, with their paths, each once."""
+        yield from self._walk(prefix, set())
+
+    def _walk(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Model]]:
+        if id(self) in seen:
+            return
+        seen.add(id(self))
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child._walk(f"{prefix}.{name}" if prefix else name, seen)
+
+    def modules(self) -> Iterator[Model]:
+        return (module for _, module in self.named_modules())
+
+    def _own(self, kind: type[State]) -> Iterator[tuple[str, Any]]:
+        for name, value in self.__dict__.items():
+            if isinstance(value, kind):
+                yield name, value
+
+    def _named_states(self, kind: type[State], repeat: bool = False) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for path, module in self._every_module("") if repeat else self.named_modules():
+            for name, state in module._own(kind):
+                if repeat or id(state) not in seen:
+                    seen.add(id(state))
+                    yield (f"{path}.{name}" if path else name), state
+
+    def _every_module(self, prefix: str) -> Iterator[tuple[str, Model]]:
+        """All paths, a shared layer once per path: state dicts list it under each."""
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child._every_module(f"{prefix}.{name}" if prefix else name)
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter with its path, shared ones once."""
+        return self._named_states(Parameter)
+
+    def parameters(self) -> Iterator[Parameter]:
+        return (p for _, p in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        return self._named_states(Buffer)
+
+    def buffers(self) -> Iterator[Buffer]:
+        return (b for _, b in self.named_buffers())
+
+    def apply(self, function: Callable[[Model], Any]) -> Model:
+        """Call a function on every layer, the innermost first, then on this."""
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
+    # modes
+    def train(self, mode: bool = True) -> Model:
+        """Train mode for this and all layers inside: dropout drops, batch norm uses and updates batch statistics."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Model:
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Model:
+        """Freeze or unfreeze every parameter inside."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    # numbers
+    def _states(self) -> dict[str, State]:
+        found: dict[str, State] = {}
+        for path, module in self._every_module(""):
+            for kind in (Parameter, Buffer):
+                for name, state in module._own(kind):
+                    if getattr(state, "persistent", True):
+                        found[f"{path}.{name}" if path else name] = state
+        return found
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """All parameters and persistent buffers as NumPy arrays, under PyTorch's keys."""
+        result = {}
+        for name, state in self._states().items():
+            result[name] = state.data if state._home is not None else state.materialise(0, name).copy()
+        return result
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
+        """Take numbers from a mapping of the same keys and shapes (NumPy arrays, or anything ``np.asarray`` takes)."""
+        states = self._states()
+        arrays = {name: _as_array(value) for name, value in state_dict.items()}
+        missing = [n for n in states if n not in arrays]
+        unexpected = [n for n in arrays if n not in states]
+        wrong = [f"{n}: expected {states[n].shape}, given {a.shape}" for n, a in arrays.items() if n in states and a.shape != states[n].shape]
+        if wrong or (strict and (missing or unexpected)):
+            lines = [*(f"missing: {n} {states[n].shape}" for n in missing), *(f"unexpected: {n} {arrays[n].shape}" for n in unexpected), *wrong]
+            raise CheckpointError(
+                "these weights are of another model.",
+                expected=f"{len(states)} entries of {type(self).__name__}",
+                given="\n             ".join(lines[:20] + ([f"and {len(lines) - 20} more"] if len(lines) > 20 else [])),
+                remedy="build the model with the sizes the weights were made with, or pass strict=False to load what fits by name",
+            )
+        for name, state in states.items():
+            if name in arrays:
+                state.data = arrays[name]
+
+    def extra_repr(self) -> str:
+        """The layer's arguments as its representation shows them."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children()]
+        own = self.extra_repr()
+        if not lines:
+            return f"{type(self).__name__}({own})"
+        return f"{type(self).__name__}(\n" + "\n".join(([f"  {own}"] if own else []) + lines) + "\n)"
+
+
+def _as_array(value: Any) -> np.ndarray:
+    if hasattr(value, "detach"):  # a torch tensor that requires grad does not convert by itself
+        value = value.detach()
+    try:
+        return np.asarray(value)
+    except UnimodelError:
+        raise
+    except Exception as error:
+        raise CheckpointError("a state dict's values must be arrays.", given=type(value).__name__) from error
+
+
+def runtime_of(model: Model) -> Runtime | None:
+    """Where the model's numbers live, if a trainer has taken it."""
+    return model.__dict__.get("_um_runtime")

@@ -1,0 +1,99 @@
+"""Containers: layers in a row, in a list, in a dict. Lists of layers belong in these, so that their parameters are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from unimodel.model import Model
+
+
+class _Listed(Model):
+    """Layers numbered from 0."""
+
+    def named_children(self) -> Iterator[tuple[str, Model]]:
+        return iter(self._layers().items())
+
+    def _layers(self) -> dict[str, Model]:
+        layers: dict[str, Model] = self.__dict__.setdefault("layers_by_name", {})
+        return layers
+
+    def _add(self, name: str, layer: Model) -> None:
+        if not isinstance(layer, Model):
+            raise TypeError(f"{type(self).__name__} holds layers, not {type(layer).__name__}; wrap a function in a Model")
+        self._layers()[name] = layer
+
+    def append(self, layer: Model) -> Any:
+        self._add(str(len(self._layers())), layer)
+        return self
+
+    def extend(self, layers: Iterable[Model]) -> Any:
+        for layer in layers:
+            self.append(layer)
+        return self
+
+    def __len__(self) -> int:
+        return len(self._layers())
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._layers().values())
+
+    def __getitem__(self, index: Any) -> Any:
+        layers = list(self._layers().values())
+        return type(self)(*layers[index]) if isinstance(index, slice) and isinstance(self, Sequential) else layers[index]
+
+    def __setitem__(self, index: int, layer: Model) -> None:
+        self._add(list(self._layers())[index], layer)
+
+
+class Sequential(_Listed):
+    """Layers applied one after the other.
+
+    >>> Sequential(Linear(2, 3), ReLU())(np.zeros((1, 2), "float32")).shape
+    (1, 3)
+    """
+
+    def __init__(self, *layers: Any) -> None:
+        if len(layers) == 1 and isinstance(layers[0], Mapping):
+            for name, layer in layers[0].items():
+                self._add(name, layer)
+        else:
+            self.extend(layers)
+
+    def forward(self, input: Any) -> Any:
+        for layer in self:
+            input = layer(input)
+        return input
+
+
+class ModuleList(_Listed):
+    """A list of layers; its owner's forward says what happens to them."""
+
+    def __init__(self, modules: Iterable[Model] = ()) -> None:
+        self.extend(modules)
+
+
+class ModuleDict(_Listed):
+    """Layers by name."""
+
+    def __init__(self, modules: Mapping[str, Model] | None = None) -> None:
+        for name, layer in (modules or {}).items():
+            self._add(name, layer)
+
+    def __getitem__(self, name: str) -> Model:
+        return self._layers()[name]
+
+    def __setitem__(self, name: str, layer: Model) -> None:  # type: ignore[override]  # keyed by name here
+        self._add(name, layer)
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]  # a dict's iteration is over names
+        return iter(self._layers())
+
+    def keys(self) -> Iterable[str]:
+        return self._layers().keys()
+
+    def values(self) -> Iterable[Model]:
+        return self._layers().values()
+
+    def items(self) -> Iterable[tuple[str, Model]]:
+        return self._layers().items()

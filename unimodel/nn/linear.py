@@ -1,0 +1,89 @@
+"""Layers that multiply, look up, or only change the shape."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from unimodel import init, ops
+from unimodel.errors import ShapeError
+from unimodel.model import Model, Parameter
+from unimodel.nn.arguments import positive
+from unimodel.tracing import Tensor
+
+
+class Linear(Model):
+    """``y = x @ weight.T + bias``.
+
+    Shapes: x (..., in_features) gives (..., out_features); ``weight`` (out_features, in_features), ``bias`` (out_features,), both drawn
+    uniformly in ±1/sqrt(in_features). Source: https://pytorch.org/docs/stable/generated/torch.nn.Linear.html
+
+    >>> Linear(3, 2)(np.zeros((4, 3), "float32")).shape
+    (4, 2)
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        positive(in_features=in_features, out_features=out_features)
+        self.in_features = in_features
+        self.out_features = out_features
+        bound = 1.0 / math.sqrt(in_features)
+        self.weight = Parameter((out_features, in_features), init.uniform(-bound, bound))
+        self.bias = Parameter((out_features,), init.uniform(-bound, bound)) if bias else None
+
+    def forward(self, input: Any) -> Tensor:
+        return ops.linear(input, self.weight, self.bias)  # type: ignore[no-any-return]  # ops are called untyped
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Embedding(Model):
+    """Vectors for integers: x of integers (...) gives (..., embedding_dim); ``weight`` (num_embeddings, embedding_dim), normal.
+
+    The row ``padding_idx`` starts at zero and gets no gradient. Source: https://pytorch.org/docs/stable/generated/torch.nn.Embedding.html
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
+        positive(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            raise ShapeError("padding_idx must be a row of the embedding.", expected=f"[{-num_embeddings}, {num_embeddings})", given=padding_idx)
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        self.weight = Parameter((num_embeddings, embedding_dim), self._initial)
+
+    def _initial(self, shape: tuple[int, ...], stream: init.Stream) -> Any:
+        array = stream.normal(shape)
+        if self.padding_idx is not None:
+            array[self.padding_idx] = 0.0
+        return array
+
+    def forward(self, input: Any) -> Tensor:
+        return ops.embedding(input, self.weight, self.padding_idx)  # type: ignore[no-any-return]  # ops are called untyped
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+class Flatten(Model):
+    """Dimensions ``start_dim`` to ``end_dim`` made one: (N, C, H, W) gives (N, C * H * W)."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim = start_dim
+        self.end_dim = end_dim
+
+    def forward(self, input: Any) -> Tensor:
+        return ops.flatten(input, self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Identity(Model):
+    """Its input; takes and ignores any arguments, as PyTorch's."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def forward(self, input: Any) -> Any:
+        return input

@@ -1,0 +1,83 @@
+"""Adam and AdamW, which differ in where weight decay comes in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unimodel import ops
+from unimodel.errors import DataError
+from unimodel.optimizer import Optimizer, Slots
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015), with L2 weight decay added to the gradient; ``amsgrad`` keeps the largest second moment.
+
+    Source: https://pytorch.org/docs/stable/generated/torch.optim.Adam.html
+    """
+
+    decoupled = False
+
+    def __init__(
+        self,
+        params: Any = None,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        if not (0 <= betas[0] < 1 and 0 <= betas[1] < 1):
+            raise DataError("betas are in [0, 1).", given=repr(betas))
+        if eps < 0 or weight_decay < 0:
+            raise DataError("eps and weight_decay are at least 0.", given=f"eps={eps}, weight_decay={weight_decay}")
+        super().__init__(params, lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, maximize=maximize)
+
+    def update_param(self, param: Any, grad: Any, state: Slots, lr: Any) -> Any:
+        o = state.options
+        beta1, beta2 = o["betas"]
+        correction1 = self.step_scalar(lambda t: 1.0 - beta1**t, "correction", beta1)
+        correction2 = self.step_scalar(lambda t: 1.0 - beta2**t, "correction", beta2)
+        names = ["exp_avg", "exp_avg_sq"] + (["max_exp_avg_sq"] if o["amsgrad"] else [])
+        results = ops.adam_update(
+            param,
+            grad,
+            state["exp_avg"],
+            state["exp_avg_sq"],
+            lr,
+            correction1,
+            correction2,
+            state["max_exp_avg_sq"] if o["amsgrad"] else None,
+            beta1=beta1,
+            beta2=beta2,
+            eps=o["eps"],
+            weight_decay=o["weight_decay"],
+            decoupled=self.decoupled,
+            maximize=o["maximize"],
+        )
+        for name, value in zip(names, results[1:], strict=True):
+            state[name] = value
+        return results[0]
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+
+    Source: https://pytorch.org/docs/stable/generated/torch.optim.AdamW.html
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Any = None,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)

@@ -1,0 +1,250 @@
+"""Optimizer: how gradients change parameters, one parameter at a time, written in ops.
+
+A subclass gives ``update_param(param, grad, state, lr)`` and returns the new parameter; what it keeps from step to step it reads and sets in ``state``, which
+starts at zeros. The update is traced into the step with everything else. Numbers that change from step to step (the learning rate, bias corrections) are host scalars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unimodel.errors import DataError, TraceError
+from unimodel.model import Parameter, State
+from unimodel.tracing import Scalar, TensorLike, current_trace
+
+if TYPE_CHECKING:
+    from unimodel.optim.lr_scheduler import LRScheduler
+    from unimodel.runtime import Runtime
+
+
+class ParameterGroup(dict[str, Any]):
+    """Parameters with options of their own. Setting ``lr`` takes effect at the next step; setting another option traces anew."""
+
+    changed: Callable[[], None] | None = None
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        if key != "lr" and self.changed is not None:
+            self.changed()
+
+
+class Slots(MutableMapping[str, Any]):
+    """What an optimizer keeps for one parameter: tensors by name, zeros at first. ``options`` are the parameter's group's."""
+
+    def __init__(self, optimizer: Optimizer, name: str, parameter: Parameter, options: Mapping[str, Any]) -> None:
+        self.optimizer = optimizer
+        self.parameter = parameter
+        self.options = options
+        self._prefix = name
+
+    def _slot(self, key: str, shape: Any, dtype: str) -> State:
+        name = f"{self._prefix}/{key}"
+        slot = self.optimizer._um_slots.get(name)
+        if slot is None:
+            slot = State(shape, np.zeros(shape), dtype)
+            self.optimizer._um_slots[name] = slot
+            runtime = self.optimizer._um_runtime
+            assert runtime is not None, "an update is traced by a trainer, which has bound the optimizer"
+            runtime.add(name, slot)
+        return slot
+
+    def __getitem__(self, key: str) -> Any:
+        return self._slot(key, self.parameter.shape, "float32")
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The slot; where it is new, zeros of the default's shape (of the parameter's, without one)."""
+        shape = self.parameter.shape if default is None else getattr(default, "shape", ())
+        return self._slot(key, shape, "float32")
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        shape = value.shape if isinstance(value, (TensorLike, np.ndarray)) else ()
+        self._slot(key, shape, "float32").assign(value)
+
+    def __delitem__(self, key: str) -> None:
+        raise TraceError("a slot of an optimizer's state cannot be removed.")
+
+    def __contains__(self, key: object) -> bool:
+        return True  # reading a new slot gives zeros
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([n[len(self._prefix) + 1 :] for n in self.optimizer._um_slots if n.startswith(self._prefix + "/")])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+class Optimizer:
+    """Base of optimizers.
+
+    ``params`` is None for all parameters of the model that the trainer pairs this with, else parameters, or dicts ``{"params": …, "lr": …, …}`` as
+    PyTorch's groups. Further keyword arguments are the options that groups may override.
+    """
+
+    def __init__(self, params: Any = None, lr: float = 1e-3, **options: Any) -> None:
+        if isinstance(params, (int, float)):
+            raise DataError(
+                f"the first argument of {type(self).__name__} is the parameters, as in PyTorch.", given=repr(params), remedy=f"write {type(self).__name__}(lr={params})"
+            )
+        if not callable(lr) and (not isinstance(lr, (int, float)) or lr < 0):
+            raise DataError("a learning rate is a number of at least 0.", given=repr(lr))
+        self._um_given = None if params is None else list(params)
+        self._um_options = {"lr": lr, **options}
+
+    def update_param(self, param: Any, grad: Any, state: Slots, lr: Any) -> Any:
+        """The parameter's new value; or a pair of that and a mapping of new state; or None where ``param.assign`` was called."""
+        raise NotImplementedError(f"{type(self).__name__} defines no update_param(self, param, grad, state, lr)")
+
+    # the learning rate, and options
+    @property
+    def lr(self) -> float:
+        """The learning rate of the first group, now."""
+        return float(self.param_groups[0]["lr"]) if self._bound else float(self._options()["lr"])
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._options()["lr"] = value
+        if self._bound:
+            for group in self.param_groups:
+                group["lr"] = value
+
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = self.__dict__.setdefault("_um_options", {"lr": 1e-3})
+        return options
+
+    @property
+    def _bound(self) -> bool:
+        return "_um_groups" in self.__dict__
+
+    @property
+    def param_groups(self) -> list[ParameterGroup]:
+        """The groups, once a trainer has taken the optimizer."""
+        if not self._bound:
+            raise TraceError("an optimizer has parameter groups once a Trainer has taken it.", remedy="make the Trainer first")
+        groups: list[ParameterGroup] = self.__dict__["_um_groups"]
+        return groups
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        runtime = self.__dict__.get("_um_runtime")
+        if runtime is not None and not name.startswith("_um_"):
+            runtime.changed()
+
+    # binding
+    _um_runtime: Runtime | None = None
+    scheduler: LRScheduler | None = None
+    _um_steps: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Updates carried out so far."""
+        return self._um_steps
+
+    def advance(self, updates: int) -> None:
+        """Called by the trainer after each step."""
+        self.__dict__["_um_steps"] = self._um_steps + updates
+
+    def constants(self) -> Any:
+        """What a trace takes as constants: every option but the learning rates."""
+        groups = self.param_groups if self._bound else []
+        return tuple(tuple((k, v) for k, v in g.items() if k not in ("params", "lr", "initial_lr")) for g in groups)
+
+    def bind(self, runtime: Runtime, parameters: Iterable[Parameter], prefix: str) -> None:
+        """Called by the trainer: whose parameters these are, and under which prefix the state is named."""
+        given = self.__dict__.get("_um_given")
+        everything = list(parameters)
+        entries = [{"params": everything}] if given is None else given if given and isinstance(given[0], Mapping) else [{"params": given}]
+        groups = []
+        for entry in entries:
+            params = entry["params"]
+            group = ParameterGroup({**self._options(), **entry, "params": [params] if isinstance(params, Parameter) else list(params)})
+            group.changed = runtime.changed
+            group.setdefault("initial_lr", group["lr"])
+            groups.append(group)
+        every = [p for g in groups for p in g["params"]]
+        if len(set(map(id, every))) != len(every):
+            raise DataError("a parameter is in two groups.", remedy="give each parameter to one group")
+        strange = [p for p in every if p not in runtime.names]
+        if strange:
+            raise DataError("an optimizer has parameters that the trainer's models do not have.", given=repr(strange[0]), remedy="take them from the models given to the Trainer")
+        state = self.__dict__
+        state["_um_runtime"], state["_um_prefix"], state["_um_groups"], state["_um_slots"] = runtime, prefix, groups, {}
+        if self.scheduler is not None:
+            self.scheduler.apply()
+
+    # the step
+    def update(self, grads: Any) -> None:
+        """Add the update of all parameters to the step: ``grads`` in the order of the parameters, None where there is none."""
+        trace = current_trace()
+        if trace is None or not self._bound:
+            raise TraceError("update() works inside a Trainer's step, with an optimizer the Trainer was given.")
+        from unimodel import nest
+
+        flat = nest.leaves(grads)
+        members = [(g, p) for g in self.param_groups for p in g["params"]]
+        if len(flat) != len(members):
+            raise TraceError(
+                "gradients and parameters differ in number.",
+                expected=f"{len(members)} gradients, one for each parameter of the optimizer, in order",
+                given=f"{len(flat)} gradients",
+                remedy="differentiate with wrt= the same parameters that the optimizer has (model.parameters())",
+            )
+        runtime = self._um_runtime
+        assert runtime is not None, "a bound optimizer has a runtime"
+        calls = trace.root.calls.get(self, 0)
+        trace.root.calls[self] = calls + 1
+        self.__dict__["_um_call"], self.__dict__["_um_scalars"] = calls, {}
+        for group, parameter, grad in ((g, p, d) for (g, p), d in zip(members, flat, strict=True)):
+            if grad is None or not parameter.requires_grad:
+                continue
+            slots = Slots(self, f"{self._um_prefix}/{runtime.names[parameter]}", parameter, group)  # type: ignore[attr-defined]  # set by bind
+            lr = self._scalar(("lr", id(group)), lambda g=group: g["lr"])  # type: ignore[misc]  # the default binds this group
+            result = self.update_param(parameter, grad, slots, lr)
+            if isinstance(result, tuple):
+                result, new_state = result
+                for key, value in dict(new_state).items():
+                    slots[key] = value
+            if result is not None:
+                parameter.assign(result)
+
+    def _scalar(self, key: Any, value: Callable[[], float]) -> Scalar:
+        scalars: dict[Any, Scalar] = self.__dict__["_um_scalars"]
+        if key not in scalars:
+            scalars[key] = Scalar(value)
+        return scalars[key]
+
+    def step_scalar(self, function: Callable[[int], float], *key: Any) -> Scalar:
+        """A host number computed from the number of this update, 1 for the first; equal keys share one."""
+        call: int = self.__dict__["_um_call"]
+        return self._scalar(("step", *key), lambda: function(self.steps + call + 1))
+
+    # saving
+    def counters(self) -> dict[str, Any]:
+        """What continues besides the tensors: counts and learning rates, as JSON."""
+        result: dict[str, Any] = {"kind": type(self).__name__, "steps": self.steps, "lr": [float(g["lr"]) for g in self.param_groups]}
+        if self.scheduler is not None:
+            result["scheduler"] = self.scheduler.last_epoch
+        return result
+
+    def restore(self, counters: Mapping[str, Any]) -> None:
+        self.__dict__["_um_steps"] = int(counters["steps"])
+        for group, lr in zip(self.param_groups, counters["lr"], strict=False):
+            group["lr"] = lr
+        if self.scheduler is not None and "scheduler" in counters:
+            self.scheduler.last_epoch = int(counters["scheduler"])
+            self.scheduler.apply()
+
+    def restore_slots(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Take the state that a checkpoint holds for this optimizer's parameters."""
+        runtime = self._um_runtime
+        assert runtime is not None, "only a bound optimizer is restored"
+        prefix = f"{self._um_prefix}/"  # type: ignore[attr-defined]  # set by bind
+        for name, array in tensors.items():
+            if name.startswith(prefix):
+                slot = self._um_slots.get(name)
+                if slot is None:
+                    slot = self._um_slots[name] = State(array.shape, np.zeros(array.shape), "float32")
+                    runtime.add(name, slot)
+                slot.data = array

@@ -1,0 +1,258 @@
+"""Where models live on a backend: their state in its store, and the programs compiled for them.
+
+A trainer has one runtime; a model that is called without a trainer gets a small one of its own. A program is one traced and compiled function for one
+signature of its inputs. Plain Python attributes are constants of a trace: setting one on a model, or on whatever else the runtime watches,
+makes the next call compare a fingerprint of them all, and trace anew only if it differs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from unimodel import nest, plugins, random
+from unimodel.backend import Backend, Capability, CompileOptions, Executable
+from unimodel.data.bounds import IndexBound, index_bounds
+from unimodel.dim import Dim
+from unimodel.errors import BackendError, DataError, UnimodelError, UnsupportedError
+from unimodel.graph import FLOATS, TensorSpec
+from unimodel.model import Model, State
+from unimodel.tracing import Scalar, Traced, Variable, host_dtype, trace
+
+PRECISIONS = {"float32": "float32", "float64": "float64"}
+
+
+@dataclass
+class Program:
+    """A compiled function: what it was traced from, and how its inputs are put in order."""
+
+    traced: Traced
+    executable: Executable
+    bounds: dict[str, IndexBound]
+    specs: tuple[TensorSpec, ...]
+    """Specs of the data's leaves, in the order of the batch."""
+
+    def __post_init__(self) -> None:
+        graph = self.traced.graph
+        by_name = {n: i for i, n in enumerate(self.traced.batch)}
+        masks = {m.name: m for m in self.traced.masks}
+        self.inputs = graph.of_kind("batch")
+        self.order = [by_name.get(e.name, -1) for e in self.inputs]
+        self.masks = [(i, masks[e.name], e.spec) for i, e in enumerate(self.inputs) if e.name in masks]
+        self.scalars = [self.traced.scalars[e.name] for e in graph.of_kind("scalar")]
+        self.dtypes = [np.dtype(s.dtype) for s in self.specs]
+        self.symbol_places = [
+            (next(iter(s.symbols)), leaf, axis) for leaf, spec in enumerate(self.specs) for axis, s in enumerate(spec.shape) if isinstance(s, Dim)
+        ]
+
+    def arrange(self, leaves: Sequence[np.ndarray], seed: int, step: int) -> list[np.ndarray]:
+        """The executable's batch inputs: data leaves in its order and dtype, and this step's masks."""
+        batch: list[Any] = [leaves[i] if i >= 0 else None for i in self.order]
+        if self.masks:
+            sizes = {name: leaves[leaf].shape[axis] for name, leaf, axis in self.symbol_places}
+            for place, mask, spec in self.masks:
+                batch[place] = random.keep_mask(seed, mask.purpose, step, spec.at(sizes).shape, mask.keep)  # type: ignore[arg-type]  # all sizes are numbers now
+        return batch
+
+    def numbers(self) -> list[float]:
+        """The host scalars, now."""
+        return [s.value for s in self.scalars]
+
+
+class Runtime:
+    """State and programs of some models on one backend."""
+
+    def __init__(self, models: Mapping[str, Model], backend: str | None, device: str, precision: str, seed: int, options: CompileOptions | None = None) -> None:
+        if precision not in PRECISIONS:
+            raise UnsupportedError("this precision is not known.", expected=", ".join(PRECISIONS), given=precision)
+        self.backend: Backend = plugins.load(plugins.choose(backend))(device)
+        if precision == "float64":
+            self.backend.require(Capability.FLOAT64, "precision='float64'")
+        self.float_dtype = PRECISIONS[precision]
+        self.precision = precision
+        self.seed = seed
+        self.options = options or CompileOptions()
+        self.models = dict(models)
+        self.names: dict[Variable, str] = {}
+        self.variables: dict[str, State] = {}
+        self.watched: list[object] = []
+        self.stale = True
+        self.calls = 0
+        self._print: Any = None
+        self._programs: dict[Any, Program] = {}
+        self._lock = threading.RLock()
+        arrays: dict[str, np.ndarray] = {}
+        for key, model in self.models.items():
+            prefix = f"{key}." if key else ""
+            for path, module in model.named_modules():
+                module.__dict__["_um_path"] = prefix + path
+                module.__dict__["_um_runtime"] = self
+            for state_kind in ("parameters", "buffers"):
+                for path, state in getattr(model, f"named_{state_kind}")():
+                    if state not in self.names:
+                        arrays[prefix + path] = self._take(prefix + path, state)
+        self.store = self.backend.store(arrays)
+        for name, state in self.variables.items():
+            state._home = (self.store, name)
+
+    def _take(self, name: str, state: State) -> np.ndarray:
+        """Register a cell under a name; returns its numbers in this runtime's precision."""
+        dtype = self.float_dtype if state._dtype in FLOATS else state._dtype
+        array = state.data.astype(dtype) if state._home is not None else state.materialise(self.seed, name, dtype)
+        state.name = name
+        if hasattr(state, "_changed"):
+            state._changed = self.changed
+        self.names[state] = name
+        self.variables[name] = state
+        return array
+
+    def add(self, name: str, state: State) -> None:
+        """Take one more cell, an optimizer's slot."""
+        self.store.write(name, self._take(name, state))
+        state._home = (self.store, name)
+
+    # change
+    def changed(self) -> None:
+        """Something that a trace depends on may have changed."""
+        self.stale = True
+
+    def fingerprint(self) -> Any:
+        """All plain attributes of everything watched: what a trace takes as constants."""
+        if self.stale:
+            objects: list[object] = [*self.watched]
+            for model in self.models.values():
+                objects += model.modules()
+            self._print = tuple(_attributes(o) for o in objects)
+            self.stale = False
+        return self._print
+
+    # programs
+    def leaves(self, batch: Any) -> list[np.ndarray]:
+        """A batch's leaves as arrays in the dtypes programs take: floats in the precision, small integers widened."""
+        result = []
+        for path, leaf in nest.paths(batch):
+            array = leaf if isinstance(leaf, np.ndarray) else as_array(leaf, path)
+            dtype = host_dtype(array.dtype, self.float_dtype)
+            result.append(array if array.dtype == dtype else array.astype(dtype))
+        return result
+
+    def program(self, kind: str, function: Callable[[Any], Any], batch: Any, leaves: Sequence[np.ndarray]) -> Program:
+        """The compiled function for a batch of this signature; traced and compiled at the first one."""
+        key = (kind, tuple((a.shape[1:] if a.ndim else None, a.dtype.char) for a in leaves), _structure(batch), self.fingerprint())
+        found = self._programs.get(key)
+        if found is None and leaves and leaves[0].ndim:
+            found = self._programs.get((key, leaves[0].shape[0]))  # one that holds for this size only
+        if found is not None:
+            return found
+        with self._lock:
+            return self._compile(key, function, batch, leaves)
+
+    def _compile(self, key: Any, function: Callable[[Any], Any], batch: Any, leaves: Sequence[np.ndarray]) -> Program:
+        lengths = {a.shape[0] for a in leaves if a.ndim}
+        if len(lengths) > 1:
+            raise DataError("the arrays of one batch differ in length.", expected="one length for all", given=[a.shape for a in leaves])
+        symbol = Dim.symbol("N")
+        specs = tuple(TensorSpec((symbol, *a.shape[1:]) if a.ndim else (), a.dtype.name) for a in leaves)
+        sizes = {"N": next(iter(lengths))} if lengths else {}
+        traced = trace(function, nest.rebuild(batch, iter(specs)), names=self.names, float_dtype=self.float_dtype, sizes=sizes)
+        try:
+            executable = self.backend.compile(traced.graph, self.store, self.options)
+        except UnimodelError:
+            raise
+        except Exception as error:
+            raise BackendError(f"{self.backend.name} failed to compile the graph.", given=f"{type(error).__name__}: {error}") from error
+        program = Program(traced, executable, index_bounds(traced.graph), specs)
+        fixed = bool(sizes) and "N" not in traced.graph.symbols and any(i >= 0 for i in program.order)
+        self._programs[(key, sizes["N"]) if fixed else key] = program
+        return program
+
+    def programs(self) -> Iterator[tuple[tuple[str, Any], Program]]:
+        """What has been compiled: (kind, structure of the batch) and the program."""
+        for key, program in self._programs.items():
+            signature = key[0] if isinstance(key[0], tuple) else key
+            yield (signature[0], signature[2]), program
+
+    def check_indices(self, program: Program, leaves: Sequence[np.ndarray], offset: int = 0) -> None:
+        """Refuse indices and labels outside their range, before a framework clips them or writes out of bounds."""
+        for name, bound in program.bounds.items():
+            bound.check(leaves[program.traced.batch.index(name)], name, offset)
+
+
+def as_array(value: Any, path: str = "") -> np.ndarray:
+    """Data of any origin as a NumPy array."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    if hasattr(value, "asnumpy"):
+        value = value.asnumpy()
+    try:
+        array = np.asarray(value)
+    except UnimodelError:
+        raise
+    except Exception as error:
+        raise DataError(f"data{'.' + path if path else ''} does not convert to an array.", given=type(value).__name__, remedy="pass NumPy arrays") from error
+    if array.dtype.kind not in "fiub":
+        raise DataError(
+            f"data{'.' + path if path else ''} holds no numbers.",
+            expected="floats, integers or booleans",
+            given=f"dtype {array.dtype}",
+            remedy="encode text as integers; pad ragged lists to one length",
+        )
+    return array
+
+
+def _structure(batch: Any) -> Any:
+    if isinstance(batch, np.ndarray):
+        return None
+    if isinstance(batch, Mapping):
+        return tuple((k, _structure(v)) for k, v in batch.items())
+    if isinstance(batch, (tuple, list)):
+        return tuple(_structure(v) for v in batch)
+    return None
+
+
+_SIMPLE = (int, float, str, bool, bytes, type(None), complex)
+
+
+def _attributes(owner: object) -> Any:
+    """An object's plain attributes in a form that compares by value, and what else it says a trace takes from it."""
+    constants = getattr(owner, "constants", None)
+    return (constants() if constants is not None else ()) + tuple((name, _value(value)) for name, value in vars(owner).items() if not name.startswith("_um_"))
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, _SIMPLE):
+        return (type(value).__name__, value)
+    if isinstance(value, (tuple, list)):
+        return tuple(_value(v) for v in value)
+    if isinstance(value, dict):
+        return tuple((k, _value(v)) for k, v in value.items())
+    if isinstance(value, np.ndarray):
+        return (value.shape, value.dtype.str, value.tobytes())
+    if isinstance(value, Variable):
+        return (id(value), getattr(value, "requires_grad", None))
+    if isinstance(value, Scalar):
+        return id(value)
+    return id(value)
+
+
+def call_model(model: Model, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A model on concrete arrays: on its trainer's backend, else on the current one. Buffers that forward updates are updated."""
+    runtime: Runtime | None = model.__dict__.get("_um_runtime")
+    if runtime is None or (isinstance(runtime, Loose) and runtime.backend.name != plugins.choose(None)):
+        runtime = Loose({"": model}, None, "cpu", "float32", 0)
+    batch = nest.map_leaves(lambda v: v if v is None else as_array(v), (args, kwargs))
+    leaves = runtime.leaves(batch)
+    path = model.__dict__.get("_um_path", "")
+    program = runtime.program(f"call {path}", lambda b: model(*b[0], **b[1]), batch, leaves)
+    runtime.check_indices(program, leaves)
+    handle = program.executable.run(program.arrange(leaves, runtime.seed, runtime.calls), program.numbers())
+    runtime.calls += 1
+    return nest.rebuild(program.traced.structure, iter(program.executable.read(handle)))
+
+
+class Loose(Runtime):
+    """The runtime of a model without a trainer."""

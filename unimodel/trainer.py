@@ -1,0 +1,638 @@
+"""Trainer: the training step, written once, and the loop around it.
+
+``step`` is user code in the language of ops: it is traced once per kind of batch, compiled whole for the backend (forward, loss, gradient, clipping, update,
+metrics), and from then on only the compiled program runs. The loop feeds it, and reads results back when somebody needs them, at the latest at the end of an epoch.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from unimodel import checkpoint, nest, ops, random, recording
+from unimodel.backend import Capability, CompileOptions
+from unimodel.callbacks.callback import Callback
+from unimodel.data.batches import ArrayData, StreamData, chunks, dataset
+from unimodel.errors import BackendError, CheckpointError, DataError, NonFiniteError, TraceError, UnimodelError
+from unimodel.history import History
+from unimodel.loss import Loss
+from unimodel.metrics import Metric
+from unimodel.model import Model, Parameter
+from unimodel.optimizer import Optimizer
+from unimodel.progress import Progress
+from unimodel.runtime import Program, Runtime
+from unimodel.tracing import Scalar, Tensor, current_trace, value_and_grad
+
+STEPS_PER_CALL = 32
+"""At most so many steps are handed to the backend at once."""
+BYTES_PER_CALL = 4 << 20
+"""…and at most so much data."""
+UNREAD_STEPS = 512
+"""Results of at most so many steps wait to be read; then the oldest are."""
+
+
+class Trainer:
+    """Trains models on a backend.
+
+    Parameters: ``model`` a Model, or a dict of them for steps of one's own; ``loss`` a callable (input, target) of ops; ``optimizer`` an Optimizer, or a dict of them with the
+    models' names; ``metrics`` a list; ``backend`` a name, or None for the current one; ``device``; ``precision`` "float32" or "float64"; ``seed`` for weights, order and
+    masks; ``clip_grad_norm`` and ``clip_grad_value`` as PyTorch's functions of these names; ``differentiation`` "auto", "native" or "core".
+    """
+
+    def __init__(
+        self,
+        model: Model | Mapping[str, Model],
+        loss: Callable[..., Any] | None = None,
+        optimizer: Optimizer | Mapping[str, Optimizer] | None = None,
+        metrics: Sequence[Metric] = (),
+        backend: str | None = None,
+        device: str = "cpu",
+        precision: str = "float32",
+        seed: int = 0,
+        clip_grad_norm: float | None = None,
+        clip_grad_value: float | None = None,
+        differentiation: Any = "auto",
+        check_finite: bool = True,
+    ) -> None:
+        self.models: dict[str, Model] = {"": model} if isinstance(model, Model) else dict(model)
+        for key, value in self.models.items():
+            if not isinstance(value, Model):
+                raise DataError(f"the model {key!r} is no Model." if key else "the model is no Model.", expected="an instance of a subclass of um.Model", given=type(value).__name__)
+        self.optimizers: dict[str, Optimizer] = {} if optimizer is None else {"": optimizer} if isinstance(optimizer, Optimizer) else dict(optimizer)
+        for key, each in self.optimizers.items():
+            if not isinstance(each, Optimizer):
+                raise DataError("the optimizer is no Optimizer.", expected="an instance, such as um.optim.Adam(lr=1e-3)", given=repr(each))
+            if key and key not in self.models:
+                raise DataError("an optimizer is named like no model.", expected=", ".join(self.models), given=key)
+        if loss is not None and (isinstance(loss, type) or not callable(loss)):
+            raise DataError("the loss is no callable of (input, target).", expected="an instance, such as um.losses.MSELoss()", given=repr(loss))
+        for name, value in (("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value)):
+            if value is not None and value <= 0:
+                raise DataError(f"{name} must be positive.", given=value)
+        self.loss = loss
+        self.metrics = list(metrics)
+        self.clip_grad_norm = clip_grad_norm
+        self.clip_grad_value = clip_grad_value
+        self.check_finite = check_finite
+        self.stop_training = False
+        current = recording.current()
+        if current is not None:
+            current.trainers += 1
+            precision = current.precision or precision
+        self._um_runtime = runtime = Runtime(self.models, backend, device, precision, seed, CompileOptions(differentiation))
+        for key, each in self.optimizers.items():
+            each.bind(runtime, self._parameters(key), f"optimizer.{key}" if key else "optimizer")
+        if self.optimizers:
+            runtime.backend.require(Capability.TRAINING, "an optimizer")
+        runtime.watched += [self, *([loss] if hasattr(loss, "__dict__") else []), *self.metrics, *self.optimizers.values()]
+        self._um_epoch = 0
+        self._um_steps = 0
+        self._um_scalars = {"global_step": Scalar(lambda: float(self._um_steps)), "epoch": Scalar(lambda: float(self._um_epoch))}
+        self._um_last: Any = None
+
+    def _parameters(self, key: str) -> Iterable[Parameter]:
+        models = [self.models[key]] if key in self.models else list(self.models.values())
+        return [p for m in models for p in m.parameters()]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        runtime = self.__dict__.get("_um_runtime")
+        if runtime is not None and not name.startswith("_um_") and name != "stop_training":
+            runtime.changed()
+
+    def constants(self) -> Any:
+        """Nothing beyond the plain attributes; ``stop_training`` is no constant of a trace."""
+        return ()
+
+    # what a trainer is made of
+    @property
+    def model(self) -> Model:
+        """The model, where there is one."""
+        if len(self.models) != 1:
+            raise TraceError("this trainer has several models.", given=", ".join(self.models), remedy="use self.models[name]")
+        return next(iter(self.models.values()))
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer, where there is one."""
+        if len(self.optimizers) != 1:
+            raise TraceError(f"this trainer has {len(self.optimizers)} optimizers.", remedy="pass optimizer= to the Trainer, or use self.optimizers[name]")
+        return next(iter(self.optimizers.values()))
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend."""
+        return self._um_runtime.backend.name
+
+    @property
+    def precision(self) -> str:
+        return self._um_runtime.precision
+
+    @property
+    def seed(self) -> int:
+        return self._um_runtime.seed
+
+    @property
+    def global_step(self) -> Any:
+        """Steps done so far; inside ``step`` a host scalar."""
+        return self._um_scalars["global_step"] if current_trace() is not None else self._um_steps
+
+    @property
+    def epoch(self) -> Any:
+        """Epochs done so far; inside ``step`` a host scalar."""
+        return self._um_scalars["epoch"] if current_trace() is not None else self._um_epoch
+
+    # the step, in ops
+    def step(self, batch: Any) -> dict[str, Any]:
+        """One training step. Override it to train in another way; what it returns by name is reported."""
+        inputs, target, weight = self.unpack(batch)
+
+        def objective() -> tuple[Any, Any]:
+            prediction = self.call(self.model, inputs)
+            return self.compute_loss(prediction, target, weight), prediction
+
+        (loss, prediction), grads = value_and_grad(objective, wrt=self._wrt(), has_aux=True)
+        self.optimizer.update(self.clip(grads))
+        return {"loss": loss, **self.measure(prediction, target, weight)}
+
+    def evaluation_step(self, batch: Any) -> dict[str, Any]:
+        """What evaluate does with a batch, in eval mode."""
+        inputs, target, weight = self.unpack(batch)
+        prediction = self.call(self.model, inputs)
+        return {**({"loss": self.compute_loss(prediction, target, weight)} if self.loss is not None else {}), **self.measure(prediction, target, weight)}
+
+    def _wrt(self) -> list[Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def unpack(self, batch: Any) -> tuple[Any, Any, Any]:
+        """A batch as (inputs, target, sample weights or None)."""
+        if isinstance(batch, tuple) and len(batch) in (2, 3):
+            return batch[0], batch[1], batch[2] if len(batch) == 3 else None
+        raise DataError(
+            "a batch for the default step is (inputs, target) or (inputs, target, sample_weight).",
+            given=f"{type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, (tuple, dict)) else ""),
+            remedy="pass fit((x, y)), or override step(self, batch)",
+        )
+
+    def call(self, model: Model, inputs: Any) -> Any:
+        """The model on a batch's inputs: a tuple is its positional arguments, a dict its keyword arguments."""
+        if isinstance(inputs, tuple):
+            return model(*inputs)
+        return model(**inputs) if isinstance(inputs, dict) else model(inputs)
+
+    def compute_loss(self, prediction: Any, target: Any, sample_weight: Any = None) -> Any:
+        if self.loss is None:
+            raise TraceError("this trainer has no loss.", remedy="pass loss= to the Trainer, or override step(self, batch)")
+        if sample_weight is None:
+            return self.loss(prediction, target)
+        if not isinstance(self.loss, Loss):
+            raise DataError(
+                "sample weights need a loss per sample, which a plain function does not give.", remedy="subclass um.Loss and define terms(self, input, target)"
+            )
+        return self.loss(prediction, target, sample_weight)
+
+    def measure(self, prediction: Any, target: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """The metrics' parts of this batch, to be returned from a step."""
+        return {m.name: m.measure(prediction, target, sample_weight) for m in self.metrics}
+
+    def clip(self, grads: Any) -> Any:
+        """Gradients clipped as the trainer was told to; by value first, then by their common norm, as PyTorch's two functions in this order."""
+        flat = [g for g in nest.leaves(grads) if g is not None]
+        if self.clip_grad_value is not None:
+            limit = self.clip_grad_value
+            flat = [ops.clip(g, -limit, limit) for g in flat]
+        if self.clip_grad_norm is not None and flat:
+            flat = clip_by_norm(flat, self.clip_grad_norm)
+        clipped = iter(flat)
+        return nest.map_leaves(lambda g: None if g is None else next(clipped), grads)
+
+    # programs
+    def _program(self, kind: str, function: Callable[[Any], Any], batch: Any, leaves: Sequence[np.ndarray]) -> Program:
+        return self._um_runtime.program(kind, function, batch, leaves)
+
+    def _traced_step(self, batch: Any) -> dict[str, Any]:
+        result = self.step(batch)
+        if not isinstance(result, dict):
+            raise TraceError("step(self, batch) must return a dict of tensors.", expected='{"loss": loss, …}', given=type(result).__name__)
+        return result
+
+    def _finish_steps(self, program: Program, count: int) -> None:
+        for optimizer, updates in program.traced.calls.items():
+            optimizer.advance(updates * count)
+        self._um_steps += count
+
+    def _step_schedules(self) -> None:
+        for optimizer in self.optimizers.values():
+            if optimizer.scheduler is not None and optimizer.scheduler.interval == "step":
+                optimizer.scheduler.step()
+
+    def _run_steps(self, program: Program, batches: Sequence[list[np.ndarray]]) -> list[Any]:
+        """Several steps of one program; returns their handles."""
+        runtime = self._um_runtime
+        arranged, numbers = [], []
+        for leaves in batches:
+            arranged.append(program.arrange(leaves, runtime.seed, self._um_steps))
+            numbers.append(program.numbers())
+            self._finish_steps(program, 1)
+            self._step_schedules()
+        try:
+            if len(batches) == 1:
+                return [program.executable.run(arranged[0], numbers[0])]
+            return program.executable.run_many(arranged, numbers)
+        except UnimodelError:
+            raise
+        except Exception as error:
+            raise BackendError(f"{self.backend} failed in step {self._um_steps}.", given=f"{type(error).__name__}: {error}") from error
+
+    def _logs(self, program: Program, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(zip(program.traced.structure, values, strict=True))
+
+    def _read(self, program: Program, handle: Any, step: int) -> dict[str, np.ndarray]:
+        """One step's results; a loss that is not finite ends the run."""
+        logs = self._logs(program, program.executable.read(handle))
+        loss = logs.get("loss")
+        if self.check_finite and loss is not None and loss.ndim == 0 and not math.isfinite(loss):
+            raise NonFiniteError(
+                f"the loss became {float(loss)} at step {step}.",
+                expected="a finite loss",
+                given=f"{float(loss)} on the backend {self.backend}",
+                remedy="lower the learning rate, clip gradients (clip_grad_norm=1.0), look for NaN in the data; check_finite=False trains on regardless",
+            )
+        return logs
+
+    # fit
+    def fit(
+        self,
+        data: Any,
+        epochs: int = 1,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        validation_data: Any = None,
+        sample_weight: Any = None,
+        callbacks: Sequence[Callback] = (),
+        verbose: Any = "auto",
+        max_steps: int | None = None,
+    ) -> History:
+        """Train for ``epochs`` more epochs.
+
+        ``data`` is arrays (a tuple such as (x, y), a dict), or an iterable of batches. The last, smaller batch is trained on. The order of epoch e is the permutation that
+        (seed, e) names. ``max_steps`` ends the run early. Returns a History with sample-weighted means per epoch.
+        """
+        if sample_weight is not None:
+            if not isinstance(data, tuple) or len(data) != 2:
+                raise DataError("sample_weight goes with data of the form (x, y).", remedy="or pass (x, y, sample_weight) as data")
+            data = (*data, np.asarray(sample_weight))
+        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+            if not hasattr(value, "__index__") or value < (1 if name == "batch_size" else 0):
+                raise DataError(f"{name} must be a positive integer.", given=repr(value))
+        source = dataset(data)
+        validation = None if validation_data is None else dataset(validation_data, "validation_data")
+        history = History()
+        progress = Progress(epochs, None, verbose)
+        self.stop_training = False
+        steps_left = math.inf if max_steps is None else max_steps
+        for callback in callbacks:
+            callback.on_train_begin(self)
+        try:
+            for done in range(epochs):
+                epoch = self._um_epoch
+                for callback in callbacks:
+                    callback.on_epoch_begin(self, epoch)
+                before = self._um_steps
+                logs = self._epoch(source, batch_size, shuffle, callbacks, steps_left)
+                steps_left -= self._um_steps - before
+                self._um_epoch += 1
+                self._epoch_schedules()
+                if validation is not None:
+                    logs.update({f"val_{k}": v for k, v in self._evaluate(validation, max(batch_size, 256)).items()})
+                history.add(epoch, logs)
+                self._report(logs)
+                for callback in callbacks:
+                    callback.on_epoch_end(self, epoch, logs)
+                progress.epoch(done + 1, epoch, logs)
+                if self.stop_training or steps_left <= 0:
+                    break
+        finally:
+            progress.close()
+            for callback in callbacks:
+                callback.on_train_end(self)
+        return history
+
+    def _epoch_schedules(self) -> None:
+        for optimizer in self.optimizers.values():
+            if optimizer.scheduler is not None and optimizer.scheduler.interval == "epoch":
+                optimizer.scheduler.step()
+
+    def _report(self, logs: Mapping[str, float]) -> None:
+        current = recording.current()
+        if current is not None:
+            current.final.update(logs)
+
+    def _epoch(self, source: ArrayData | StreamData, batch_size: int, shuffle: bool, callbacks: Sequence[Callback], most: float) -> dict[str, float]:
+        watching = [c for c in callbacks if type(c).on_step_end is not Callback.on_step_end]
+        totals = Totals({m.name: m for m in self.metrics})
+        unread: list[tuple[Program, Any, int, float]] = []
+        current = recording.current()
+
+        def read(keep: int) -> None:
+            while len(unread) > keep:
+                program, handle, step, weight = unread.pop(0)
+                values = self._read(program, handle, step)
+                totals.add(values, weight)
+                if current is not None and "loss" in values:
+                    current.step(float(values["loss"]))
+                for callback in watching:
+                    callback.on_step_end(self, step, totals.single(values))
+
+        for batch, steps in self._batches(source, batch_size, shuffle, 1 if watching else STEPS_PER_CALL, most):
+            program = self._program("train", self._traced_step, batch, steps[0])
+            if isinstance(source, StreamData):
+                self._um_runtime.check_indices(program, steps[0])
+            elif program is not self._um_last:
+                self._um_runtime.check_indices(program, self._um_runtime.leaves(source.data))
+                self._um_last = program
+            first = self._um_steps
+            for i, handle in enumerate(self._run_steps(program, steps)):
+                unread.append((program, handle, first + i + 1, _weight(batch, steps[i])))
+            if watching:
+                read(0)
+            elif len(unread) > UNREAD_STEPS:
+                read(UNREAD_STEPS // 2)
+        self._um_last = None
+        read(0)
+        return totals.results()
+
+    def _batches(self, source: ArrayData | StreamData, batch_size: int, shuffle: bool, together: int, most: float) -> Iterator[tuple[Any, list[list[np.ndarray]]]]:
+        """A batch's structure, and the leaves of one or more batches of it, as many as may be handed over together."""
+        runtime = self._um_runtime
+        if isinstance(source, StreamData):
+            for count, batch in enumerate(source):
+                if count >= most:
+                    return
+                leaves = runtime.leaves(batch)
+                if not leaves or any(a.ndim and a.shape[0] == 0 for a in leaves):
+                    raise DataError(f"batch {count} of {source.what} is empty.")
+                yield batch, [leaves]
+            return
+        data = runtime.leaves(source.data)
+        order = random.permutation(runtime.seed, "shuffle", self._um_epoch, source.length) if shuffle else np.arange(source.length)
+        if most < math.inf:
+            order = order[: int(most) * batch_size]
+        bytes_per_batch = sum(a.nbytes for a in data) * batch_size / source.length
+        together = max(1, min(together, int(BYTES_PER_CALL / max(bytes_per_batch, 1))))
+        for rows in chunks(order, batch_size, together):
+            gathered = [a[rows] for a in data] if shuffle else [a[rows[0] : rows[-1] + 1] for a in data]
+            yield source.data, [[g[i : i + batch_size] for g in gathered] for i in range(0, len(rows), batch_size)]
+
+    def train_step(self, batch: Any) -> dict[str, Any]:
+        """One step on one batch; returns what ``step`` returned, as numbers that are read back when they are looked at."""
+        leaves = self._um_runtime.leaves(batch)
+        if not leaves or any(a.ndim and a.shape[0] == 0 for a in leaves):
+            raise DataError("the batch is empty.", expected="at least one sample", given=[a.shape for a in leaves])
+        program = self._program("train", self._traced_step, batch, leaves)
+        if program.bounds:
+            self._um_runtime.check_indices(program, leaves)
+        (handle,) = self._run_steps(program, [leaves])
+        return self._pending(program, handle)
+
+    def _pending(self, program: Program, handle: Any) -> dict[str, Any]:
+        result = PendingResults(self, program, handle, self._um_steps)
+        current = recording.current()
+        if current is not None and "loss" in program.traced.structure:
+            current.step(float(result["loss"]))
+        return {name: PendingNumber(result, name) for name in program.traced.structure}
+
+    # evaluate and predict
+    def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
+        """Loss and metrics over a data set, in eval mode: sample-weighted means."""
+        logs = self._evaluate(dataset(data), batch_size)
+        self._report({f"evaluate_{k}": v for k, v in logs.items()})
+        return logs
+
+    def _evaluate(self, source: ArrayData | StreamData, batch_size: int) -> dict[str, float]:
+        totals = Totals({m.name: m for m in self.metrics})
+        with _EvalMode(self):
+            for batch, (leaves,) in self._batches(source, batch_size, False, 1, math.inf):
+                program = self._program("evaluate", self.evaluation_step, batch, leaves)
+                self._um_runtime.check_indices(program, leaves)
+                handle = program.executable.run(program.arrange(leaves, self.seed, self._um_steps), program.numbers())
+                totals.add(self._logs(program, program.executable.read(handle)), _weight(batch, leaves))
+        return totals.results()
+
+    def predict(self, data: Any, batch_size: int = 256) -> Any:
+        """What forward returns in eval mode, for all samples: an array, or forward's nest of arrays."""
+        source = dataset(data)
+        parts: list[list[np.ndarray]] = []
+        structure = None
+        with _EvalMode(self):
+            for batch, (leaves,) in self._batches(source, batch_size, False, 1, math.inf):
+                program = self._program("predict", lambda inputs: self.call(self.model, inputs), batch, leaves)
+                self._um_runtime.check_indices(program, leaves)
+                handle = program.executable.run(program.arrange(leaves, self.seed, self._um_steps), program.numbers())
+                parts.append(program.executable.read(handle))
+                structure = program.traced.structure
+        joined = [np.concatenate(arrays) if arrays[0].ndim else np.asarray(arrays[-1]) for arrays in zip(*parts, strict=True)]
+        return nest.rebuild(structure, iter(joined))
+
+    # keeping
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Everything that training needs to continue exactly, in one safetensors file: weights, buffers, optimizer, schedule, counters, seed."""
+        runtime = self._um_runtime
+        tensors = {name: runtime.store.read(name) for name in runtime.variables}
+        meta = {
+            "seed": runtime.seed,
+            "random": random.VERSION,
+            "epoch": self._um_epoch,
+            "step": self._um_steps,
+            "precision": runtime.precision,
+            "backend": self.backend,
+            "optimizers": {key: o.counters() for key, o in self.optimizers.items()},
+        }
+        checkpoint.write(path, tensors, meta)
+
+    def load(self, path: str | os.PathLike[str]) -> Trainer:
+        """Continue where the file's run stopped, on whatever backend this trainer has. Returns the trainer."""
+        tensors, meta = checkpoint.read(path)
+        runtime = self._um_runtime
+        weights = {n: v for n, v in runtime.variables.items() if not _is_slot(n)}
+        wrong = [f"missing: {n} {v.shape}" for n, v in weights.items() if n not in tensors]
+        wrong += [f"unexpected: {n} {a.shape}" for n, a in tensors.items() if not _is_slot(n) and n not in weights]
+        wrong += [f"{n}: expected {v.shape}, given {tensors[n].shape}" for n, v in weights.items() if n in tensors and tensors[n].shape != v.shape]
+        kinds = {k: v["kind"] for k, v in meta["optimizers"].items()}
+        mine = {k: type(o).__name__ for k, o in self.optimizers.items()}
+        if wrong:
+            raise CheckpointError(
+                "the checkpoint is of another model.",
+                expected=f"the {len(weights)} tensors of this trainer's models",
+                given="\n             ".join(wrong[:20] + ([f"and {len(wrong) - 20} more"] if len(wrong) > 20 else [])),
+                remedy="build the model with the sizes it was saved with",
+            )
+        if mine and kinds and kinds != mine:
+            raise CheckpointError("the checkpoint is of another optimizer.", expected=str(mine), given=str(kinds), remedy="use the optimizer it was saved with, or load the weights alone")
+        for name in weights:
+            runtime.store.write(name, tensors[name].astype(runtime.store.read(name).dtype))
+        for key, optimizer in self.optimizers.items():
+            if key in meta["optimizers"]:
+                optimizer.restore_slots({n: a for n, a in tensors.items() if _is_slot(n)})
+                optimizer.restore(meta["optimizers"][key])
+        runtime.seed = int(meta["seed"])
+        self._um_epoch, self._um_steps = int(meta["epoch"]), int(meta["step"])
+        return self
+
+    def native(self, example: Any = None) -> Any:
+        """The framework's own object for the model's forward in eval mode, with its weights; it runs without unimodel.
+
+        ``example`` is an input (its first dimension may be anything); it may be left out once the trainer has seen data.
+        """
+        runtime = self._um_runtime
+        runtime.backend.require(Capability.NATIVE_ARTIFACT, "native()")
+        if example is None:
+            example = self._um_example()
+        with _EvalMode(self):
+            leaves = runtime.leaves(example)
+            program = self._program("predict", lambda inputs: self.call(self.model, inputs), example, leaves)
+        return runtime.backend.native(program.traced.graph, runtime.store)
+
+    def _um_example(self) -> Any:
+        for key, program in self._um_runtime.programs():
+            kind, structure = key
+            if kind in ("train", "evaluate", "predict"):
+                arrays = iter([np.zeros([1 if not isinstance(s, int) else s for s in spec.shape], spec.dtype) for spec in program.specs])
+                batch = _from_structure(structure, arrays)
+                return batch[0] if kind != "predict" and isinstance(batch, tuple) else batch
+        raise DataError("native() does not know yet what the model is fed with.", remedy="pass an example input, native(x[:1]), or train first")
+
+
+def _from_structure(structure: Any, leaves: Iterator[np.ndarray]) -> Any:
+    if structure is None:
+        return next(leaves)
+    if structure and isinstance(structure[0], tuple) and len(structure[0]) == 2 and isinstance(structure[0][0], str):
+        return {name: _from_structure(inner, leaves) for name, inner in structure}
+    return tuple(_from_structure(inner, leaves) for inner in structure)
+
+
+def _is_slot(name: str) -> bool:
+    return name.startswith(("optimizer/", "optimizer."))
+
+
+def clip_by_norm(grads: Sequence[Tensor], max_norm: float) -> list[Tensor]:
+    """Gradients scaled down together to at most this common L2 norm, as PyTorch's ``clip_grad_norm_`` (which adds 1e-6 to the norm)."""
+    total = ops.sum(grads[0] * grads[0])
+    for grad in grads[1:]:
+        total = total + ops.sum(grad * grad)
+    scale = ops.minimum(max_norm / (ops.sqrt(total) + 1e-6), 1.0)
+    return [g * scale for g in grads]
+
+
+def _weight(batch: Any, leaves: Sequence[np.ndarray]) -> float:
+    """What a batch counts with in an epoch's mean: its samples, or the sum of their weights."""
+    if isinstance(batch, tuple) and len(batch) == 3 and leaves[-1].ndim == 1:
+        return float(leaves[-1].sum())
+    return float(next((len(a) for a in leaves if a.ndim), 1))
+
+
+class Totals:
+    """Sums over the batches of an epoch, in float64 on the host."""
+
+    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+        self.metrics = metrics
+        self.sums: dict[str, Any] = {}
+        self.weights: dict[str, float] = {}
+
+    def add(self, values: Mapping[str, np.ndarray], weight: float) -> None:
+        for name, value in values.items():
+            share = value.astype("float64") * (1.0 if name in self.metrics else weight)
+            self.sums[name] = self.sums[name] + share if name in self.sums else share
+            self.weights[name] = self.weights.get(name, 0.0) + weight
+
+    def results(self) -> dict[str, float]:
+        return {n: self.metrics[n].result(s) if n in self.metrics else _plain(s / self.weights[n]) for n, s in self.sums.items()}
+
+    def single(self, values: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        return {n: self.metrics[n].result(v) if n in self.metrics else _plain(v) for n, v in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if np.ndim(value) == 0 else np.asarray(value)
+
+
+class PendingResults:
+    """A step's results, read back from the backend at the first look."""
+
+    def __init__(self, trainer: Trainer, program: Program, handle: Any, step: int) -> None:
+        self._source: Any = (trainer, program, handle, step)
+        self._values: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if self._source is not None:
+            trainer, program, handle, step = self._source
+            values = trainer._read(program, handle, step)
+            self._values = Totals({m.name: m for m in trainer.metrics}).single(values)
+            self._source = None
+        return self._values[name]
+
+
+class PendingNumber:
+    """A number that a step returned; ``float()`` and NumPy read it."""
+
+    __slots__ = ("_name", "_results")
+
+    def __init__(self, results: PendingResults, name: str) -> None:
+        self._results = results
+        self._name = name
+
+    @property
+    def value(self) -> Any:
+        return self._results[self._name]
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def item(self) -> float:
+        return float(self.value)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.asarray(self.value, dtype)
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec)
+
+    def __reduce__(self) -> Any:
+        return (_identity, (self.value,))
+
+
+def _identity(value: Any) -> Any:
+    return value
+
+
+for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "lt", "le", "gt", "ge", "eq", "ne", "neg", "abs"):
+
+    def _operator(self: PendingNumber, *others: Any, _method: str = f"__{_name}__") -> Any:
+        values = [o.value if isinstance(o, PendingNumber) else o for o in others]
+        return getattr(self.value, _method)(*values)
+
+    setattr(PendingNumber, f"__{_name}__", _operator)
+PendingNumber.__hash__ = lambda self: hash(self.value)  # type: ignore[method-assign,assignment]  # as the number it stands for
+
+
+class _EvalMode:
+    """Every model in eval mode inside, and in the mode it had before afterwards."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def __enter__(self) -> None:
+        self.modes = [(m, m.training) for model in self.trainer.models.values() for m in model.modules() if m.training]
+        for module, _ in self.modes:
+            module.training = False
+
+    def __exit__(self, *_: object) -> None:
+        for module, mode in self.modes:
+            module.training = mode
