@@ -20,7 +20,7 @@ import numpy as np
 
 from unimodel.dim import Dim, concrete
 from unimodel.errors import BackendError, UnsupportedError
-from unimodel.graph import ArrayLiteral, Graph, Node, Value
+from unimodel.graph import Array, ArrayLiteral, Graph, Node, Value
 from unimodel.ops.definition import catalogue, value_and_grad_op
 from unimodel.passes import prepare
 
@@ -134,17 +134,17 @@ class CompileOptions:
 class Store:
     """The state a trainer's programs share: native arrays by name, on the backend's device."""
 
-    def __init__(self, backend: Backend, arrays: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, backend: Backend, arrays: Mapping[str, Array]) -> None:
         self.backend = backend
         self.arrays: dict[str, Any] = {}
         for name, array in arrays.items():
             self.write(name, array)
 
-    def read(self, name: str) -> np.ndarray:
+    def read(self, name: str) -> Array:
         """A copy of one array as NumPy."""
         return np.array(self.backend.to_numpy(self.arrays[name]))
 
-    def write(self, name: str, array: np.ndarray) -> None:
+    def write(self, name: str, array: Array) -> None:
         self.arrays[name] = self.backend.from_numpy(np.ascontiguousarray(array).reshape(array.shape).copy())
 
     def __contains__(self, name: str) -> bool:
@@ -158,18 +158,18 @@ class Executable(ABC):
     """A compiled graph bound to a store. ``run`` may return before the work is done; ``read`` waits for it."""
 
     @abstractmethod
-    def run(self, batch: Sequence[np.ndarray], scalars: Sequence[float]) -> Any:
+    def run(self, batch: Sequence[Array], scalars: Sequence[float]) -> Any:
         """One step. ``batch`` and ``scalars`` are in the order of the graph's inputs of these kinds; updates go to the store.
 
         The arrays may be overwritten by the caller once this returns. Returns a handle for ``read``.
         """
 
-    def run_many(self, batches: Sequence[Sequence[np.ndarray]], scalars: Sequence[Sequence[float]]) -> list[Any]:
+    def run_many(self, batches: Sequence[Sequence[Array]], scalars: Sequence[Sequence[float]]) -> list[Any]:
         """Several steps in order, as few native calls as the backend can make of them; one handle per step."""
         return [self.run(batch, numbers) for batch, numbers in zip(batches, scalars, strict=True)]
 
     @abstractmethod
-    def read(self, handle: Any) -> list[np.ndarray]:
+    def read(self, handle: Any) -> list[Array]:
         """The outputs of one step as NumPy arrays of the caller's own."""
 
 
@@ -185,7 +185,10 @@ class Backend(ABC):
     def __init__(self, device: str = "cpu") -> None:
         if device not in self.devices():
             raise UnsupportedError(
-                f"the backend {self.name} has no device {device!r} here.", expected=" or ".join(self.devices()), given=device, remedy="leave device out, or choose one of these"
+                f"the backend {self.name} has no device {device!r} here.",
+                expected=" or ".join(self.devices()),
+                given=device,
+                remedy="leave device out, or choose one of these",
             )
         self.device = device
 
@@ -199,11 +202,11 @@ class Backend(ABC):
         return ("cpu",)
 
     @abstractmethod
-    def from_numpy(self, array: np.ndarray) -> Any:
+    def from_numpy(self, array: Array) -> Any:
         """A native array with the same numbers; it may share the memory, which is never written to again."""
 
     @abstractmethod
-    def to_numpy(self, array: Any) -> np.ndarray:
+    def to_numpy(self, array: Any) -> Array:
         """A NumPy array with the same numbers, once they are there."""
 
     def scope(self) -> Any:
@@ -224,7 +227,9 @@ class Backend(ABC):
         gap = cls.gap(capability)
         if gap is not None:
             raise UnsupportedError(
-                f"{what} needs {capability.value}, which the backend {cls.name} does not have.", given=str(gap), remedy="choose another backend: unimodel backends lists them"
+                f"{what} needs {capability.value}, which the backend {cls.name} does not have.",
+                given=str(gap),
+                remedy="choose another backend: unimodel backends lists them",
             )
 
     def check(self, nodes: Iterable[Node]) -> None:
@@ -238,7 +243,7 @@ class Backend(ABC):
                 source=missing[0].source,
             )
 
-    def store(self, arrays: Mapping[str, np.ndarray]) -> Store:
+    def store(self, arrays: Mapping[str, Array]) -> Store:
         return Store(self, arrays)
 
     def compile(self, graph: Graph, store: Store, options: CompileOptions | None = None) -> Executable:
@@ -274,7 +279,7 @@ class Interpreter(Executable):
             if value not in kept:
                 self._drops[i].append(value)
 
-    def run(self, batch: Sequence[np.ndarray], scalars: Sequence[float]) -> list[Any]:
+    def run(self, batch: Sequence[Array], scalars: Sequence[float]) -> list[Any]:
         backend, environment = self.backend, {}
         sizes = self.graph.sizes({e.name: a.shape for e, a in zip(self._batch, batch, strict=True)})
         for entry, array in zip(self._batch, batch, strict=True):
@@ -297,7 +302,7 @@ class Interpreter(Executable):
             self.store.arrays[entry.name] = environment[value]
         return [environment[v] for v in self.graph.outputs]
 
-    def read(self, handle: Any) -> list[np.ndarray]:
+    def read(self, handle: Any) -> list[Array]:
         return [np.array(self.backend.to_numpy(a)) for a in handle]
 
 
@@ -331,7 +336,7 @@ def _concrete(value: Any, sizes: Mapping[str, int]) -> Any:
     return concrete(value, sizes) if isinstance(value, Dim) else value
 
 
-def literal(node: Node) -> np.ndarray:
+def literal(node: Node) -> Array:
     """The value of a ``constant`` node as a NumPy array of its dtype."""
     value = node.attrs["value"]
     dtype = node.attrs["dtype"]

@@ -18,11 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialize
 
 from unimodel.errors import CheckpointError
+from unimodel.graph import Array
 
 FORMAT = 1
 
 
-def write(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+def write(path: str | os.PathLike[str], tensors: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
     """Write atomically."""
     target = Path(path)
     if not target.parent.is_dir():
@@ -40,7 +41,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], meta:
         raise
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
     """The tensors and the metadata of a checkpoint."""
     if not Path(path).is_file():
         raise CheckpointError("there is no such file.", given=str(path))
@@ -50,7 +51,10 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  the file is no mapping
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise CheckpointError(
-            "this file is no checkpoint, or is damaged.", expected="a file written by trainer.save", given=f"{path}: {error}", remedy="check the path; if a copy was cut short, copy it again"
+            "this file is no checkpoint, or is damaged.",
+            expected="a file written by trainer.save",
+            given=f"{path}: {error}",
+            remedy="check the path; if a copy was cut short, copy it again",
         ) from error
     if "unimodel" not in header:
         raise CheckpointError(
@@ -64,5 +68,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     except ValueError as error:
         raise CheckpointError("the checkpoint's metadata is damaged.", given=str(path)) from error
     if meta.get("format") != FORMAT:
-        raise CheckpointError("the checkpoint is of another format.", expected=f"format {FORMAT}", given=f"format {meta.get('format')}", remedy="upgrade unimodel")
+        raise CheckpointError(
+            "the checkpoint is of another format.", expected=f"format {FORMAT}", given=f"format {meta.get('format')}", remedy="upgrade unimodel"
+        )
     return tensors, meta

@@ -13,7 +13,7 @@ import numpy as np
 
 from unimodel import nest
 from unimodel.backend import Executable
-from unimodel.graph import TensorSpec
+from unimodel.graph import Array, TensorSpec
 from unimodel.ops.definition import Op
 from unimodel.tracing import Traced, host_dtype, trace
 
@@ -21,11 +21,11 @@ _KEPT = 256
 _compiled: OrderedDict[Any, tuple[Traced, Executable]] = OrderedDict()
 
 
-def array_spec(array: np.ndarray, float_dtype: str) -> TensorSpec:
+def array_spec(array: Array, float_dtype: str) -> TensorSpec:
     return TensorSpec(tuple(array.shape), host_dtype(array.dtype, float_dtype))
 
 
-def apply_now(op: Op, tensors: Sequence[Any], attrs: dict[str, Any]) -> Any:
+def apply_now(op: Op[Any], tensors: Sequence[Any], attrs: dict[str, Any]) -> Any:
     """One op on arrays."""
     given = [np.asarray(t) for t in tensors if t is not None and not isinstance(t, (bool, int, float))]
     float_dtype = "float64" if any(a.dtype == "float64" for a in given) else "float32"

@@ -77,9 +77,7 @@ class UnimodelError(Exception):
         return (_rebuild, (type(self), self.message, self.expected, self.given, self.remedy, self.source))
 
 
-def _rebuild(
-    kind: type[UnimodelError], message: str, expected: object, given: object, remedy: str | None, source: Source | None
-) -> UnimodelError:
+def _rebuild(kind: type[UnimodelError], message: str, expected: object, given: object, remedy: str | None, source: Source | None) -> UnimodelError:
     return kind(message, expected=expected, given=given, remedy=remedy, source=source)
 
 

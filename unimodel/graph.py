@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from unimodel.dim import Dim, Size, concrete, product
 if TYPE_CHECKING:
     from unimodel.errors import Source
     from unimodel.ops.definition import Op
+
+Array: TypeAlias = np.ndarray[Any, Any]
 
 DTYPES = ("bool", "int32", "int64", "float16", "bfloat16", "float32", "float64")
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -81,7 +83,7 @@ class ArrayLiteral:
 
     __slots__ = ("_key", "array")
 
-    def __init__(self, array: np.ndarray) -> None:
+    def __init__(self, array: Array) -> None:
         self.array = np.array(array, order="C")  # a copy: the caller may overwrite theirs
         self.array.setflags(write=False)
         self._key = (self.array.dtype.str, self.array.shape, self.array.tobytes())
@@ -103,7 +105,7 @@ class Node:
 
     def __init__(
         self,
-        op: Op,
+        op: Op[Any],
         inputs: tuple[Value | None, ...],
         attrs: Mapping[str, Any],
         specs: tuple[TensorSpec, ...],
@@ -154,9 +156,9 @@ class Graph:
         for value in self.values():
             value.users = []
         for node in self.nodes:
-            for value in node.inputs:
-                if value is not None:
-                    value.users.append(node)
+            for used in node.inputs:
+                if used is not None:
+                    used.users.append(node)
 
     def of_kind(self, kind: InputKind) -> tuple[Input, ...]:
         return tuple(i for i in self.inputs if i.kind == kind)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unimodel import random
+from unimodel.graph import Array
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,14 @@ class Stream:
     seed: int
     purpose: str
 
-    def uniform(self, shape: Sequence[int]) -> np.ndarray:
+    def uniform(self, shape: Sequence[int]) -> Array:
         return random.uniform(self.seed, self.purpose, shape)
 
-    def normal(self, shape: Sequence[int]) -> np.ndarray:
+    def normal(self, shape: Sequence[int]) -> Array:
         return random.normal(self.seed, self.purpose, shape)
 
 
-Initializer = Callable[[tuple[int, ...], Stream], np.ndarray]
+Initializer = Callable[[tuple[int, ...], Stream], Array]
 
 
 def constant(value: float) -> Initializer:
@@ -67,7 +68,7 @@ def gain(nonlinearity: str, param: float | None = None) -> float:
 def kaiming_uniform(a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Initializer:
     """He et al. 2015."""
 
-    def initialise(shape: tuple[int, ...], stream: Stream) -> np.ndarray:
+    def initialise(shape: tuple[int, ...], stream: Stream) -> Array:
         fan = fans(shape)[0 if mode == "fan_in" else 1]
         bound = gain(nonlinearity, a) * math.sqrt(3.0 / fan)
         return uniform(-bound, bound)(shape, stream)
@@ -78,7 +79,7 @@ def kaiming_uniform(a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "l
 def kaiming_normal(a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Initializer:
     """He et al. 2015."""
 
-    def initialise(shape: tuple[int, ...], stream: Stream) -> np.ndarray:
+    def initialise(shape: tuple[int, ...], stream: Stream) -> Array:
         fan = fans(shape)[0 if mode == "fan_in" else 1]
         return normal(0.0, gain(nonlinearity, a) / math.sqrt(fan))(shape, stream)
 
@@ -88,7 +89,7 @@ def kaiming_normal(a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "le
 def xavier_uniform(gain: float = 1.0) -> Initializer:
     """Glorot and Bengio 2010."""
 
-    def initialise(shape: tuple[int, ...], stream: Stream) -> np.ndarray:
+    def initialise(shape: tuple[int, ...], stream: Stream) -> Array:
         bound = gain * math.sqrt(6.0 / sum(fans(shape)))
         return uniform(-bound, bound)(shape, stream)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from unimodel import init as initializers
 from unimodel.errors import CheckpointError, ShapeError, UnimodelError
-from unimodel.graph import FLOATS
+from unimodel.graph import FLOATS, Array
 from unimodel.tracing import Variable, current_trace, layer
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ class State(Variable):
         self._dtype = dtype
         self.name = ""
         self._init = init
-        self._value: np.ndarray | None = None
+        self._value: Array | None = None
         self._home: tuple[Store, str] | None = None
         if isinstance(init, np.ndarray) and init.shape != self.shape:
             raise ShapeError("the initial array must have the parameter's shape.", expected=self.shape, given=init.shape)
 
     @property
-    def data(self) -> np.ndarray:
+    def data(self) -> Array:
         """The present numbers, a NumPy copy. Setting it replaces them, on the backend too."""
         if self._home is not None:
             return self._home[0].read(self._home[1])
@@ -57,7 +57,7 @@ class State(Variable):
         else:
             self._value = array.astype(self._dtype if self._dtype not in FLOATS else array.dtype if array.dtype.kind == "f" else self._dtype)
 
-    def materialise(self, seed: int, path: str, dtype: str | None = None) -> np.ndarray:
+    def materialise(self, seed: int, path: str, dtype: str | None = None) -> Array:
         """The numbers, drawn now from (seed, path) if nobody has set or drawn them yet."""
         dtype = dtype if dtype is not None and self._dtype in FLOATS else self._dtype
         if self._value is None:
@@ -222,7 +222,7 @@ class Model:
                         found[f"{path}.{name}" if path else name] = state
         return found
 
-    def state_dict(self) -> dict[str, np.ndarray]:
+    def state_dict(self) -> dict[str, Array]:
         """All parameters and persistent buffers as NumPy arrays, under PyTorch's keys."""
         result = {}
         for name, state in self._states().items():
@@ -260,7 +260,7 @@ class Model:
         return f"{type(self).__name__}(\n" + "\n".join(([f"  {own}"] if own else []) + lines) + "\n)"
 
 
-def _as_array(value: Any) -> np.ndarray:
+def _as_array(value: Any) -> Array:
     if hasattr(value, "detach"):  # a torch tensor that requires grad does not convert by itself
         value = value.detach()
     try:

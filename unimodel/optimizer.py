@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unimodel.errors import DataError, TraceError
+from unimodel.graph import Array
 from unimodel.model import Parameter, State
 from unimodel.tracing import Scalar, TensorLike, current_trace
 
@@ -86,7 +87,9 @@ class Optimizer:
     def __init__(self, params: Any = None, lr: float = 1e-3, **options: Any) -> None:
         if isinstance(params, (int, float)):
             raise DataError(
-                f"the first argument of {type(self).__name__} is the parameters, as in PyTorch.", given=repr(params), remedy=f"write {type(self).__name__}(lr={params})"
+                f"the first argument of {type(self).__name__} is the parameters, as in PyTorch.",
+                given=repr(params),
+                remedy=f"write {type(self).__name__}(lr={params})",
             )
         if not callable(lr) and (not isinstance(lr, (int, float)) or lr < 0):
             raise DataError("a learning rate is a number of at least 0.", given=repr(lr))
@@ -136,6 +139,8 @@ class Optimizer:
     _um_runtime: Runtime | None = None
     scheduler: LRScheduler | None = None
     _um_steps: int = 0
+    _um_prefix: str = "optimizer"
+    _um_slots: dict[str, State]
 
     @property
     def steps(self) -> int:
@@ -168,7 +173,11 @@ class Optimizer:
             raise DataError("a parameter is in two groups.", remedy="give each parameter to one group")
         strange = [p for p in every if p not in runtime.names]
         if strange:
-            raise DataError("an optimizer has parameters that the trainer's models do not have.", given=repr(strange[0]), remedy="take them from the models given to the Trainer")
+            raise DataError(
+                "an optimizer has parameters that the trainer's models do not have.",
+                given=repr(strange[0]),
+                remedy="take them from the models given to the Trainer",
+            )
         state = self.__dict__
         state["_um_runtime"], state["_um_prefix"], state["_um_groups"], state["_um_slots"] = runtime, prefix, groups, {}
         if self.scheduler is not None:
@@ -199,7 +208,7 @@ class Optimizer:
         for group, parameter, grad in ((g, p, d) for (g, p), d in zip(members, flat, strict=True)):
             if grad is None or not parameter.requires_grad:
                 continue
-            slots = Slots(self, f"{self._um_prefix}/{runtime.names[parameter]}", parameter, group)  # type: ignore[attr-defined]  # set by bind
+            slots = Slots(self, f"{self._um_prefix}/{runtime.names[parameter]}", parameter, group)
             lr = self._scalar(("lr", id(group)), lambda g=group: g["lr"])  # type: ignore[misc]  # the default binds this group
             result = self.update_param(parameter, grad, slots, lr)
             if isinstance(result, tuple):
@@ -236,11 +245,11 @@ class Optimizer:
             self.scheduler.last_epoch = int(counters["scheduler"])
             self.scheduler.apply()
 
-    def restore_slots(self, tensors: Mapping[str, np.ndarray]) -> None:
+    def restore_slots(self, tensors: Mapping[str, Array]) -> None:
         """Take the state that a checkpoint holds for this optimizer's parameters."""
         runtime = self._um_runtime
         assert runtime is not None, "only a bound optimizer is restored"
-        prefix = f"{self._um_prefix}/"  # type: ignore[attr-defined]  # set by bind
+        prefix = f"{self._um_prefix}/"
         for name, array in tensors.items():
             if name.startswith(prefix):
                 slot = self._um_slots.get(name)

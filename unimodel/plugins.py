@@ -85,7 +85,9 @@ def load(name: str) -> type[Backend]:
             f"no backend is called {name!r}.",
             expected=f"one of the installed backends: {have}",
             given=name,
-            remedy=f"pip install unimodel-{name}" if name in PREFERENCE else "known backends install as unimodel-torch, unimodel-tensorflow, unimodel-mxnet, unimodel-numpy",
+            remedy=f"pip install unimodel-{name}"
+            if name in PREFERENCE
+            else "known backends install as unimodel-torch, unimodel-tensorflow, unimodel-mxnet, unimodel-numpy",
         )
     if len(candidates) > 1:
         raise PluginError(
@@ -123,9 +125,15 @@ def _import(plugin: Plugin) -> type[Backend]:
         manager.check_pending()
         backend = manager.hook.unimodel_backend()
     except Exception as error:
-        raise PluginError(f"{who} does not implement the hook as specified.", given=f"{type(error).__name__}: {error}", remedy=f"report it to the authors of {plugin.distribution}") from error
+        raise PluginError(
+            f"{who} does not implement the hook as specified.",
+            given=f"{type(error).__name__}: {error}",
+            remedy=f"report it to the authors of {plugin.distribution}",
+        ) from error
     if backend is None:
-        raise PluginError(f"{who} implements no hook named unimodel_backend.", expected="a function unimodel_backend marked with @hookimpl", given=f"module {plugin.target}")
+        raise PluginError(
+            f"{who} implements no hook named unimodel_backend.", expected="a function unimodel_backend marked with @hookimpl", given=f"module {plugin.target}"
+        )
     if not (isinstance(backend, type) and issubclass(backend, Backend)):
         raise PluginError(f"{who} returns no backend class.", expected="a subclass of unimodel.backend.Backend", given=repr(backend))
     if backend.api[0] != API_VERSION[0] or backend.api[1] > API_VERSION[1]:

@@ -17,17 +17,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from unimodel.graph import Array
+
 VERSION = 1
 
 
-def bits(seed: int, purpose: str, step: int, count: int) -> np.ndarray:
+def bits(seed: int, purpose: str, step: int, count: int) -> Array:
     """``count`` 64-bit words of a stream, uint64."""
     digest = hashlib.blake2b(f"unimodel/{VERSION}/{seed}/{purpose}".encode(), digest_size=16).digest()
     generator = np.random.Philox(counter=[0, 0, step, 0], key=np.frombuffer(digest, "<u8"))
     return np.asarray(generator.random_raw(count), np.uint64)
 
 
-def keep_mask(seed: int, purpose: str, step: int, shape: Sequence[int], keep: float) -> np.ndarray:
+def keep_mask(seed: int, purpose: str, step: int, shape: Sequence[int], keep: float) -> Array:
     """Booleans that are True with probability ``keep`` (to within 2**-17)."""
     count = int(np.prod(shape))
     threshold = round(keep * 65536)
@@ -37,13 +39,13 @@ def keep_mask(seed: int, purpose: str, step: int, shape: Sequence[int], keep: fl
     return np.less(words, np.uint16(threshold)).reshape(shape)
 
 
-def uniform(seed: int, purpose: str, shape: Sequence[int], step: int = 0) -> np.ndarray:
+def uniform(seed: int, purpose: str, shape: Sequence[int], step: int = 0) -> Array:
     """float64 in [0, 1)."""
     words = bits(seed, purpose, step, int(np.prod(shape)))
     return ((words >> np.uint64(11)).astype("float64") * 2.0**-53).reshape(shape)
 
 
-def normal(seed: int, purpose: str, shape: Sequence[int], step: int = 0) -> np.ndarray:
+def normal(seed: int, purpose: str, shape: Sequence[int], step: int = 0) -> Array:
     """float64 of mean 0 and variance 1."""
     count = int(np.prod(shape))
     half = -(-count // 2)
@@ -53,6 +55,6 @@ def normal(seed: int, purpose: str, shape: Sequence[int], step: int = 0) -> np.n
     return np.asarray(pairs[:count].reshape(shape))
 
 
-def permutation(seed: int, purpose: str, step: int, count: int) -> np.ndarray:
+def permutation(seed: int, purpose: str, step: int, count: int) -> Array:
     """The numbers 0 to count - 1 in random order, int64."""
     return np.argsort(bits(seed, purpose, step, count), kind="stable")

@@ -19,7 +19,7 @@ from unimodel.backend import Backend, Capability, CompileOptions, Executable
 from unimodel.data.bounds import IndexBound, index_bounds
 from unimodel.dim import Dim
 from unimodel.errors import BackendError, DataError, UnimodelError, UnsupportedError
-from unimodel.graph import FLOATS, TensorSpec
+from unimodel.graph import FLOATS, Array, TensorSpec
 from unimodel.model import Model, State
 from unimodel.tracing import Scalar, Traced, Variable, host_dtype, trace
 
@@ -49,7 +49,7 @@ class Program:
             (next(iter(s.symbols)), leaf, axis) for leaf, spec in enumerate(self.specs) for axis, s in enumerate(spec.shape) if isinstance(s, Dim)
         ]
 
-    def arrange(self, leaves: Sequence[np.ndarray], seed: int, step: int) -> list[np.ndarray]:
+    def arrange(self, leaves: Sequence[Array], seed: int, step: int) -> list[Array]:
         """The executable's batch inputs: data leaves in its order and dtype, and this step's masks."""
         batch: list[Any] = [leaves[i] if i >= 0 else None for i in self.order]
         if self.masks:
@@ -85,7 +85,7 @@ class Runtime:
         self._print: Any = None
         self._programs: dict[Any, Program] = {}
         self._lock = threading.RLock()
-        arrays: dict[str, np.ndarray] = {}
+        arrays: dict[str, Array] = {}
         for key, model in self.models.items():
             prefix = f"{key}." if key else ""
             for path, module in model.named_modules():
@@ -99,7 +99,7 @@ class Runtime:
         for name, state in self.variables.items():
             state._home = (self.store, name)
 
-    def _take(self, name: str, state: State) -> np.ndarray:
+    def _take(self, name: str, state: State) -> Array:
         """Register a cell under a name; returns its numbers in this runtime's precision."""
         dtype = self.float_dtype if state._dtype in FLOATS else state._dtype
         array = state.data.astype(dtype) if state._home is not None else state.materialise(self.seed, name, dtype)
@@ -131,7 +131,7 @@ class Runtime:
         return self._print
 
     # programs
-    def leaves(self, batch: Any) -> list[np.ndarray]:
+    def leaves(self, batch: Any) -> list[Array]:
         """A batch's leaves as arrays in the dtypes programs take: floats in the precision, small integers widened."""
         result = []
         for path, leaf in nest.paths(batch):
@@ -140,7 +140,7 @@ class Runtime:
             result.append(array if array.dtype == dtype else array.astype(dtype))
         return result
 
-    def program(self, kind: str, function: Callable[[Any], Any], batch: Any, leaves: Sequence[np.ndarray]) -> Program:
+    def program(self, kind: str, function: Callable[[Any], Any], batch: Any, leaves: Sequence[Array]) -> Program:
         """The compiled function for a batch of this signature; traced and compiled at the first one."""
         key = (kind, tuple((a.shape[1:] if a.ndim else None, a.dtype.char) for a in leaves), _structure(batch), self.fingerprint())
         found = self._programs.get(key)
@@ -151,7 +151,7 @@ class Runtime:
         with self._lock:
             return self._compile(key, function, batch, leaves)
 
-    def _compile(self, key: Any, function: Callable[[Any], Any], batch: Any, leaves: Sequence[np.ndarray]) -> Program:
+    def _compile(self, key: Any, function: Callable[[Any], Any], batch: Any, leaves: Sequence[Array]) -> Program:
         lengths = {a.shape[0] for a in leaves if a.ndim}
         if len(lengths) > 1:
             raise DataError("the arrays of one batch differ in length.", expected="one length for all", given=[a.shape for a in leaves])
@@ -176,13 +176,13 @@ class Runtime:
             signature = key[0] if isinstance(key[0], tuple) else key
             yield (signature[0], signature[2]), program
 
-    def check_indices(self, program: Program, leaves: Sequence[np.ndarray], offset: int = 0) -> None:
+    def check_indices(self, program: Program, leaves: Sequence[Array], offset: int = 0) -> None:
         """Refuse indices and labels outside their range, before a framework clips them or writes out of bounds."""
         for name, bound in program.bounds.items():
             bound.check(leaves[program.traced.batch.index(name)], name, offset)
 
 
-def as_array(value: Any, path: str = "") -> np.ndarray:
+def as_array(value: Any, path: str = "") -> Array:
     """Data of any origin as a NumPy array."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()

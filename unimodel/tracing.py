@@ -18,19 +18,10 @@ import numpy as np
 from unimodel import nest
 from unimodel.dim import Dim, Size, Specialise
 from unimodel.errors import ShapeError, Source, TraceError, UnimodelError, user_source
-from unimodel.graph import FLOATS, INTEGERS, ArrayLiteral, Graph, Input, InputKind, Node, TensorSpec, Value
+from unimodel.graph import FLOATS, INTEGERS, Array, ArrayLiteral, Graph, Input, InputKind, Node, TensorSpec, Value
 from unimodel.ops.definition import Op, value_and_grad_op
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
 _ALTERNATIVES = "use um.ops.where(condition, a, b) to choose by element, um.ops.cond to choose a branch, um.ops.scan to loop"
-
-
-def _ops() -> ModuleType:
-    from unimodel import ops
-
-    return ops
 
 
 class TensorLike:
@@ -38,8 +29,13 @@ class TensorLike:
 
     __slots__ = ()
     __array_priority__ = 1000
-    shape: tuple[Size, ...]
-    dtype: str
+    if TYPE_CHECKING:
+
+        @property
+        def shape(self) -> tuple[Size, ...]: ...
+
+        @property
+        def dtype(self) -> str: ...
 
     @property
     def ndim(self) -> int:
@@ -47,98 +43,98 @@ class TensorLike:
 
     # arithmetic
     def __add__(self, other: Any) -> Tensor:
-        return _ops().add(self, other)
+        return ops.add(self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return _ops().add(other, self)
+        return ops.add(other, self)
 
     def __sub__(self, other: Any) -> Tensor:
-        return _ops().subtract(self, other)
+        return ops.subtract(self, other)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return _ops().subtract(other, self)
+        return ops.subtract(other, self)
 
     def __mul__(self, other: Any) -> Tensor:
-        return _ops().multiply(self, other)
+        return ops.multiply(self, other)
 
     def __rmul__(self, other: Any) -> Tensor:
-        return _ops().multiply(other, self)
+        return ops.multiply(other, self)
 
     def __truediv__(self, other: Any) -> Tensor:
-        return _ops().divide(self, other)
+        return ops.divide(self, other)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return _ops().divide(other, self)
+        return ops.divide(other, self)
 
     def __floordiv__(self, other: Any) -> Tensor:
-        return _ops().floor_divide(self, other)
+        return ops.floor_divide(self, other)
 
     def __rfloordiv__(self, other: Any) -> Tensor:
-        return _ops().floor_divide(other, self)
+        return ops.floor_divide(other, self)
 
     def __mod__(self, other: Any) -> Tensor:
-        return _ops().remainder(self, other)
+        return ops.remainder(self, other)
 
     def __rmod__(self, other: Any) -> Tensor:
-        return _ops().remainder(other, self)
+        return ops.remainder(other, self)
 
     def __pow__(self, other: Any) -> Tensor:
-        return _ops().pow(self, other)
+        return ops.pow(self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
-        return _ops().pow(other, self)
+        return ops.pow(other, self)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return _ops().matmul(self, other)
+        return ops.matmul(self, other)
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return _ops().matmul(other, self)
+        return ops.matmul(other, self)
 
     def __neg__(self) -> Tensor:
-        return _ops().negative(self)
+        return ops.negative(self)
 
     def __pos__(self) -> TensorLike:
         return self
 
     def __abs__(self) -> Tensor:
-        return _ops().abs(self)
+        return ops.abs(self)
 
     # comparison and logic
     def __lt__(self, other: Any) -> Tensor:
-        return _ops().less(self, other)
+        return ops.less(self, other)
 
     def __le__(self, other: Any) -> Tensor:
-        return _ops().less_equal(self, other)
+        return ops.less_equal(self, other)
 
     def __gt__(self, other: Any) -> Tensor:
-        return _ops().greater(self, other)
+        return ops.greater(self, other)
 
     def __ge__(self, other: Any) -> Tensor:
-        return _ops().greater_equal(self, other)
+        return ops.greater_equal(self, other)
 
     def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]  # elementwise, as in every array library
-        return _ops().equal(self, other)
+        return ops.equal(self, other)
 
     def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]  # elementwise, as in every array library
-        return _ops().not_equal(self, other)
+        return ops.not_equal(self, other)
 
     def __hash__(self) -> int:
         return id(self)
 
     def __and__(self, other: Any) -> Tensor:
-        return _ops().logical_and(self, other)
+        return ops.logical_and(self, other)
 
     def __or__(self, other: Any) -> Tensor:
-        return _ops().logical_or(self, other)
+        return ops.logical_or(self, other)
 
     def __xor__(self, other: Any) -> Tensor:
-        return _ops().logical_xor(self, other)
+        return ops.logical_xor(self, other)
 
     def __invert__(self) -> Tensor:
-        return _ops().logical_not(self)
+        return ops.logical_not(self)
 
     def __getitem__(self, key: Any) -> Tensor:
-        return _ops().getitem(self, key)
+        return ops.getitem(self, key)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -152,58 +148,55 @@ class TensorLike:
     # what PyTorch users write as methods
     @property
     def T(self) -> Tensor:
-        return _ops().permute_dims(self, tuple(reversed(range(self.ndim))))
+        return ops.permute_dims(self, tuple(reversed(range(self.ndim))))
 
     @property
     def mT(self) -> Tensor:
-        return _ops().matrix_transpose(self)
+        return ops.matrix_transpose(self)
 
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
 
     def reshape(self, *shape: Any) -> Tensor:
-        return _ops().reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
+        return ops.reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
 
     view = reshape
 
     def permute(self, *axes: Any) -> Tensor:
-        return _ops().permute_dims(self, axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes)
+        return ops.permute_dims(self, axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes)
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
-        return _ops().swapaxes(self, dim0, dim1)
+        return ops.swapaxes(self, dim0, dim1)
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-        return _ops().flatten(self, start_dim, end_dim)
+        return ops.flatten(self, start_dim, end_dim)
 
     def unsqueeze(self, dim: int) -> Tensor:
-        return _ops().expand_dims(self, dim)
+        return ops.expand_dims(self, dim)
 
     def squeeze(self, dim: int | tuple[int, ...]) -> Tensor:
-        return _ops().squeeze(self, dim)
+        return ops.squeeze(self, dim)
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return _ops().sum(self, axis=axis, keepdims=keepdims)
+        return ops.sum(self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return _ops().mean(self, axis=axis, keepdims=keepdims)
+        return ops.mean(self, axis=axis, keepdims=keepdims)
 
     def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return _ops().max(self, axis=axis, keepdims=keepdims)
+        return ops.max(self, axis=axis, keepdims=keepdims)
 
     def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return _ops().min(self, axis=axis, keepdims=keepdims)
+        return ops.min(self, axis=axis, keepdims=keepdims)
 
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
-        return _ops().argmax(self, axis=axis, keepdims=keepdims)
+        return ops.argmax(self, axis=axis, keepdims=keepdims)
 
     def astype(self, dtype: str) -> Tensor:
-        return _ops().astype(self, dtype)
-
-    def float(self) -> Tensor:
-        return _ops().astype(self, "float32")
+        return ops.astype(self, dtype)
 
     def detach(self) -> Tensor:
-        return _ops().stop_gradient(self)
+        return ops.stop_gradient(self)
 
     # what only a concrete number can do
     def _refuse(self, what: str, remedy: str = _ALTERNATIVES) -> TraceError:
@@ -228,16 +221,16 @@ class TensorLike:
     def item(self) -> Any:
         raise self._refuse("item()", "return the tensor from step(), and read it from what train_step or fit gives back")
 
-    def numpy(self) -> np.ndarray:
+    def numpy(self) -> Array:
         raise self._refuse("numpy()", "return the tensor from step(), or predict() with a trainer")
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
         raise self._refuse("NumPy", "use the op of the same name in um.ops instead of NumPy's function")
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         function = _UFUNC_OPERATORS.get(ufunc.__name__)
         if method == "__call__" and function is not None and not kwargs:  # array + tensor, which Python asks NumPy for first
-            return getattr(_ops(), function)(*inputs)
+            return getattr(ops, function)(*inputs)
         raise self._refuse(f"np.{ufunc.__name__}", f"use um.ops.{ufunc.__name__} (um.ops has NumPy's and the Array API's names)")
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -277,11 +270,11 @@ class Tensor(TensorLike):
         return self.value.spec
 
     @property
-    def shape(self) -> tuple[Size, ...]:  # type: ignore[override]  # read-only here
+    def shape(self) -> tuple[Size, ...]:
         return self.value.spec.shape
 
     @property
-    def dtype(self) -> str:  # type: ignore[override]  # read-only here
+    def dtype(self) -> str:
         return self.value.spec.dtype
 
     def __repr__(self) -> str:
@@ -295,7 +288,7 @@ class Variable(TensorLike):
     _dtype: str = "float32"
 
     @property
-    def dtype(self) -> str:  # type: ignore[override]  # a property here
+    def dtype(self) -> str:
         """The dtype; a floating one follows the precision of the trace that reads it."""
         trace = current_trace()
         return trace.root.float_dtype if trace is not None and self._dtype in FLOATS else self._dtype
@@ -326,7 +319,7 @@ class Scalar(TensorLike):
     shape = ()
 
     @property
-    def dtype(self) -> str:  # type: ignore[override]  # a property here
+    def dtype(self) -> str:
         trace = current_trace()
         return trace.root.float_dtype if trace is not None else "float32"
 
@@ -389,7 +382,7 @@ class Trace:
         self.written: dict[Variable, Tensor] = {}
 
     # nodes
-    def emit(self, op: Op, inputs: Sequence[Tensor | None], attrs: Mapping[str, Any], specs: tuple[TensorSpec, ...]) -> tuple[Tensor, ...]:
+    def emit(self, op: Op[Any], inputs: Sequence[Tensor | None], attrs: Mapping[str, Any], specs: tuple[TensorSpec, ...]) -> tuple[Tensor, ...]:
         root = self.root
         source = root.source or (user_source(root.layer) if root.locate else None)
         node = Node(op, tuple(None if t is None else t.value for t in inputs), attrs, specs, source)
@@ -397,7 +390,7 @@ class Trace:
         return tuple(Tensor(self, v) for v in node.outputs)
 
     def constant(self, value: Any, dtype: str) -> Tensor:
-        return _ops().constant(value=value, dtype=dtype)  # type: ignore[no-any-return]  # ops are called untyped
+        return ops.constant(value=value, dtype=dtype)
 
     # inputs
     def input(self, kind: InputKind, name: str, spec: TensorSpec) -> Tensor:
@@ -445,11 +438,9 @@ class Trace:
 
     def write(self, variable: Variable, value: Any) -> None:
         before = self.read(variable)
-        tensor = _ops().astype(self.as_tensor(value), before.dtype)
+        tensor = ops.astype(self.as_tensor(value), before.dtype)
         if tensor.shape != before.shape:
-            raise ShapeError(
-                "A variable keeps its shape.", expected=before.spec, given=tensor.spec, remedy="reduce or broadcast the new value first"
-            )
+            raise ShapeError("A variable keeps its shape.", expected=before.spec, given=tensor.spec, remedy="reduce or broadcast the new value first")
         self.current[variable] = tensor
         self.written[variable] = tensor
 
@@ -476,7 +467,7 @@ class Trace:
         if isinstance(value, Scalar):
             return self.scalar(value)
         if isinstance(value, Dim):
-            return _ops().extent(dim=value, dtype=dtype or "int64")  # type: ignore[no-any-return]  # ops are called untyped
+            return ops.extent(dim=value, dtype=dtype or "int64")
         if isinstance(value, (bool, int, float)):
             return self.constant(value, dtype or _python_dtype(value, self.root.float_dtype))
         if isinstance(value, (np.ndarray, np.generic, list, tuple)):
@@ -493,7 +484,7 @@ def _python_dtype(value: bool | int | float, float_dtype: str) -> str:
     return "bool" if isinstance(value, bool) else "int64" if isinstance(value, int) else float_dtype
 
 
-def host_dtype(dtype: np.dtype, float_dtype: str) -> str:
+def host_dtype(dtype: np.dtype[Any], float_dtype: str) -> str:
     """The dtype in which a host array enters a graph: floats in the precision asked for, small integers widened."""
     kind = dtype.kind
     if kind == "f" or dtype.name == "bfloat16":
@@ -535,7 +526,7 @@ def promote(dtypes: Sequence[str]) -> str:
     return max(dtypes, key=_RANK.__getitem__)
 
 
-def apply(op: Op, tensors: Sequence[Any], attrs: dict[str, Any]) -> Any:
+def apply(op: Op[Any], tensors: Sequence[Any], attrs: dict[str, Any]) -> Any:
     """Apply an op: add a node to the current trace, or compute at once on arrays where there is none."""
     trace = current_trace()
     if trace is None:
@@ -558,7 +549,7 @@ def apply(op: Op, tensors: Sequence[Any], attrs: dict[str, Any]) -> Any:
     return outputs if len(outputs) > 1 else outputs[0]
 
 
-def _locate(error: UnimodelError, op: Op, specs: Sequence[TensorSpec | None], trace: Trace) -> None:
+def _locate(error: UnimodelError, op: Op[Any], specs: Sequence[TensorSpec | None], trace: Trace) -> None:
     if not getattr(error, "located", False):
         error.located = True  # type: ignore[attr-defined]  # the innermost op is the one to name
         error.message = f"{op.name}: {error.message}"
@@ -568,12 +559,11 @@ def _locate(error: UnimodelError, op: Op, specs: Sequence[TensorSpec | None], tr
         error.source = user_source(trace.root.layer) or error.source
 
 
-def _promoted(trace: Trace, op: Op, tensors: Sequence[Any]) -> list[Tensor | None]:
+def _promoted(trace: Trace, op: Op[Any], tensors: Sequence[Any]) -> list[Tensor | None]:
     names = op.tensors if not op.variadic else (op.tensors[0],) * len(tensors)
     joint = [n in op.promote for n in names]
     values: list[Any] = [
-        t if isinstance(t, (bool, int, float, Dim)) and j else None if t is None else trace.as_tensor(t)
-        for t, j in zip(tensors, joint, strict=True)
+        t if isinstance(t, (bool, int, float, Dim)) and j else None if t is None else trace.as_tensor(t) for t, j in zip(tensors, joint, strict=True)
     ]
     have = [v.dtype for v, j in zip(values, joint, strict=True) if j and isinstance(v, Tensor)]
     weak = [
@@ -590,7 +580,7 @@ def _promoted(trace: Trace, op: Op, tensors: Sequence[Any]) -> list[Tensor | Non
         if not j or value is None:
             result.append(value)
         elif isinstance(value, Tensor):
-            result.append(value if value.dtype == target else _ops().astype(value, target))
+            result.append(value if value.dtype == target else ops.astype(value, target))
         else:
             result.append(trace.as_tensor(value, target))
     return result
@@ -662,9 +652,7 @@ def trace(
                 outputs = [recorder.as_tensor(t).value for t in nest.leaves(result)]
         except Specialise as request:
             if not sizes or not request.symbols <= set(sizes) or request.symbols <= set(fixed):
-                raise TraceError(
-                    f"The size {sorted(request.symbols)} is not known here.", remedy="keep to arithmetic that is exact for every size"
-                ) from None
+                raise TraceError(f"The size {sorted(request.symbols)} is not known here.", remedy="keep to arithmetic that is exact for every size") from None
             fixed.update({s: sizes[s] for s in request.symbols})
             continue
         break
@@ -756,3 +744,6 @@ def _reaches(nodes: Sequence[Node], target: Value) -> set[Value]:
         if node.op.name != "stop_gradient" and any(v in reached for v in node.outputs):
             reached.update(v for v in node.inputs if v is not None and v.spec.is_float)
     return reached
+
+
+import unimodel.ops as ops  # noqa: E402  at the end, because ops are made of tensors and tensors' operators are ops

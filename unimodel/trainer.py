@@ -18,6 +18,7 @@ from unimodel.backend import Capability, CompileOptions
 from unimodel.callbacks.callback import Callback
 from unimodel.data.batches import ArrayData, StreamData, chunks, dataset
 from unimodel.errors import BackendError, CheckpointError, DataError, NonFiniteError, TraceError, UnimodelError
+from unimodel.graph import Array
 from unimodel.history import History
 from unimodel.loss import Loss
 from unimodel.metrics import Metric
@@ -61,7 +62,11 @@ class Trainer:
         self.models: dict[str, Model] = {"": model} if isinstance(model, Model) else dict(model)
         for key, value in self.models.items():
             if not isinstance(value, Model):
-                raise DataError(f"the model {key!r} is no Model." if key else "the model is no Model.", expected="an instance of a subclass of um.Model", given=type(value).__name__)
+                raise DataError(
+                    f"the model {key!r} is no Model." if key else "the model is no Model.",
+                    expected="an instance of a subclass of um.Model",
+                    given=type(value).__name__,
+                )
         self.optimizers: dict[str, Optimizer] = {} if optimizer is None else {"": optimizer} if isinstance(optimizer, Optimizer) else dict(optimizer)
         for key, each in self.optimizers.items():
             if not isinstance(each, Optimizer):
@@ -70,9 +75,9 @@ class Trainer:
                 raise DataError("an optimizer is named like no model.", expected=", ".join(self.models), given=key)
         if loss is not None and (isinstance(loss, type) or not callable(loss)):
             raise DataError("the loss is no callable of (input, target).", expected="an instance, such as um.losses.MSELoss()", given=repr(loss))
-        for name, value in (("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value)):
-            if value is not None and value <= 0:
-                raise DataError(f"{name} must be positive.", given=value)
+        for name, limit in (("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value)):
+            if limit is not None and limit <= 0:
+                raise DataError(f"{name} must be positive.", given=limit)
         self.loss = loss
         self.metrics = list(metrics)
         self.clip_grad_norm = clip_grad_norm
@@ -211,7 +216,7 @@ class Trainer:
         return nest.map_leaves(lambda g: None if g is None else next(clipped), grads)
 
     # programs
-    def _program(self, kind: str, function: Callable[[Any], Any], batch: Any, leaves: Sequence[np.ndarray]) -> Program:
+    def _program(self, kind: str, function: Callable[[Any], Any], batch: Any, leaves: Sequence[Array]) -> Program:
         return self._um_runtime.program(kind, function, batch, leaves)
 
     def _traced_step(self, batch: Any) -> dict[str, Any]:
@@ -230,7 +235,7 @@ class Trainer:
             if optimizer.scheduler is not None and optimizer.scheduler.interval == "step":
                 optimizer.scheduler.step()
 
-    def _run_steps(self, program: Program, batches: Sequence[list[np.ndarray]]) -> list[Any]:
+    def _run_steps(self, program: Program, batches: Sequence[list[Array]]) -> list[Any]:
         """Several steps of one program; returns their handles."""
         runtime = self._um_runtime
         arranged, numbers = [], []
@@ -248,10 +253,10 @@ class Trainer:
         except Exception as error:
             raise BackendError(f"{self.backend} failed in step {self._um_steps}.", given=f"{type(error).__name__}: {error}") from error
 
-    def _logs(self, program: Program, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    def _logs(self, program: Program, values: Sequence[Array]) -> dict[str, Array]:
         return dict(zip(program.traced.structure, values, strict=True))
 
-    def _read(self, program: Program, handle: Any, step: int) -> dict[str, np.ndarray]:
+    def _read(self, program: Program, handle: Any, step: int) -> dict[str, Array]:
         """One step's results; a loss that is not finite ends the run."""
         logs = self._logs(program, program.executable.read(handle))
         loss = logs.get("loss")
@@ -366,7 +371,7 @@ class Trainer:
         read(0)
         return totals.results()
 
-    def _batches(self, source: ArrayData | StreamData, batch_size: int, shuffle: bool, together: int, most: float) -> Iterator[tuple[Any, list[list[np.ndarray]]]]:
+    def _batches(self, source: ArrayData | StreamData, batch_size: int, shuffle: bool, together: int, most: float) -> Iterator[tuple[Any, list[list[Array]]]]:
         """A batch's structure, and the leaves of one or more batches of it, as many as may be handed over together."""
         runtime = self._um_runtime
         if isinstance(source, StreamData):
@@ -426,7 +431,7 @@ class Trainer:
     def predict(self, data: Any, batch_size: int = 256) -> Any:
         """What forward returns in eval mode, for all samples: an array, or forward's nest of arrays."""
         source = dataset(data)
-        parts: list[list[np.ndarray]] = []
+        parts: list[list[Array]] = []
         structure = None
         with _EvalMode(self):
             for batch, (leaves,) in self._batches(source, batch_size, False, 1, math.inf):
@@ -472,7 +477,12 @@ class Trainer:
                 remedy="build the model with the sizes it was saved with",
             )
         if mine and kinds and kinds != mine:
-            raise CheckpointError("the checkpoint is of another optimizer.", expected=str(mine), given=str(kinds), remedy="use the optimizer it was saved with, or load the weights alone")
+            raise CheckpointError(
+                "the checkpoint is of another optimizer.",
+                expected=str(mine),
+                given=str(kinds),
+                remedy="use the optimizer it was saved with, or load the weights alone",
+            )
         for name in weights:
             runtime.store.write(name, tensors[name].astype(runtime.store.read(name).dtype))
         for key, optimizer in self.optimizers.items():
@@ -507,7 +517,7 @@ class Trainer:
         raise DataError("native() does not know yet what the model is fed with.", remedy="pass an example input, native(x[:1]), or train first")
 
 
-def _from_structure(structure: Any, leaves: Iterator[np.ndarray]) -> Any:
+def _from_structure(structure: Any, leaves: Iterator[Array]) -> Any:
     if structure is None:
         return next(leaves)
     if structure and isinstance(structure[0], tuple) and len(structure[0]) == 2 and isinstance(structure[0][0], str):
@@ -528,7 +538,7 @@ def clip_by_norm(grads: Sequence[Tensor], max_norm: float) -> list[Tensor]:
     return [g * scale for g in grads]
 
 
-def _weight(batch: Any, leaves: Sequence[np.ndarray]) -> float:
+def _weight(batch: Any, leaves: Sequence[Array]) -> float:
     """What a batch counts with in an epoch's mean: its samples, or the sum of their weights."""
     if isinstance(batch, tuple) and len(batch) == 3 and leaves[-1].ndim == 1:
         return float(leaves[-1].sum())
@@ -543,7 +553,7 @@ class Totals:
         self.sums: dict[str, Any] = {}
         self.weights: dict[str, float] = {}
 
-    def add(self, values: Mapping[str, np.ndarray], weight: float) -> None:
+    def add(self, values: Mapping[str, Array], weight: float) -> None:
         for name, value in values.items():
             share = value.astype("float64") * (1.0 if name in self.metrics else weight)
             self.sums[name] = self.sums[name] + share if name in self.sums else share
@@ -552,7 +562,7 @@ class Totals:
     def results(self) -> dict[str, float]:
         return {n: self.metrics[n].result(s) if n in self.metrics else _plain(s / self.weights[n]) for n, s in self.sums.items()}
 
-    def single(self, values: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    def single(self, values: Mapping[str, Array]) -> dict[str, Any]:
         return {n: self.metrics[n].result(v) if n in self.metrics else _plain(v) for n, v in values.items()}
 
 
@@ -595,11 +605,14 @@ class PendingNumber:
     def item(self) -> float:
         return float(self.value)
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
         return np.asarray(self.value, dtype)
 
     def __repr__(self) -> str:
         return repr(self.value)
+
+    def __hash__(self) -> int:
+        return hash(self.value)
 
     def __format__(self, spec: str) -> str:
         return format(self.value, spec)
@@ -619,7 +632,6 @@ for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv"
         return getattr(self.value, _method)(*values)
 
     setattr(PendingNumber, f"__{_name}__", _operator)
-PendingNumber.__hash__ = lambda self: hash(self.value)  # type: ignore[method-assign,assignment]  # as the number it stands for
 
 
 class _EvalMode:

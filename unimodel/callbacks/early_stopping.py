@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from unimodel.callbacks.callback import Callback
 from unimodel.errors import DataError
+from unimodel.graph import Array
 
 if TYPE_CHECKING:
     from unimodel.trainer import Trainer
@@ -26,11 +25,16 @@ class EarlyStopping(Callback):
     def on_train_begin(self, trainer: Trainer) -> None:
         self.best = math.inf
         self.waited = 0
-        self.weights: dict[str, dict[str, np.ndarray]] = {}
+        self.weights: dict[str, dict[str, Array]] = {}
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
         if self.monitor not in logs:
-            raise DataError("EarlyStopping watches a number that is not reported.", expected=", ".join(logs), given=self.monitor, remedy="pass validation_data, or watch another one")
+            raise DataError(
+                "EarlyStopping watches a number that is not reported.",
+                expected=", ".join(logs),
+                given=self.monitor,
+                remedy="pass validation_data, or watch another one",
+            )
         value = logs[self.monitor] if self.mode == "min" else -logs[self.monitor]
         if value < self.best - self.min_delta:
             self.best, self.waited = value, 0

@@ -14,6 +14,7 @@ import numpy as np
 
 from unimodel import nest
 from unimodel.errors import DataError
+from unimodel.graph import Array
 from unimodel.runtime import as_array
 
 
@@ -22,19 +23,29 @@ class ArrayData:
 
     def __init__(self, data: Any, what: str) -> None:
         self.data = nest.rebuild(data, iter([as_array(leaf, path) for path, leaf in nest.paths(data)]))
-        self.leaves: list[np.ndarray] = nest.leaves(self.data)
+        self.leaves: list[Array] = nest.leaves(self.data)
         if not self.leaves:
             raise DataError(f"{what} holds no arrays.")
         if any(a.ndim == 0 for a in self.leaves):
             raise DataError(f"{what} holds a single number where an array of samples is expected.", given=[a.shape for a in self.leaves])
         lengths = [len(a) for a in self.leaves]
         if len(set(lengths)) > 1:
-            raise DataError(f"the arrays of {what} differ in length.", expected="one sample per row in each", given=f"lengths {lengths}", remedy="check how the data was split")
+            raise DataError(
+                f"the arrays of {what} differ in length.",
+                expected="one sample per row in each",
+                given=f"lengths {lengths}",
+                remedy="check how the data was split",
+            )
         self.length = lengths[0]
         if self.length == 0:
-            raise DataError(f"{what} is empty.", expected="at least one sample", given=f"arrays of shapes {[a.shape for a in self.leaves]}", remedy="check how the data was loaded or filtered")
+            raise DataError(
+                f"{what} is empty.",
+                expected="at least one sample",
+                given=f"arrays of shapes {[a.shape for a in self.leaves]}",
+                remedy="check how the data was loaded or filtered",
+            )
 
-    def rows(self, index: Any) -> list[np.ndarray]:
+    def rows(self, index: Any) -> list[Array]:
         """These rows of every leaf."""
         return [a[index] for a in self.leaves]
 
@@ -87,7 +98,7 @@ def _column(leaf: Any) -> Any:
     return leaf.to_numpy() if hasattr(leaf, "to_numpy") else leaf
 
 
-def chunks(order: np.ndarray, batch_size: int, most: int) -> Iterator[np.ndarray]:
+def chunks(order: Array, batch_size: int, most: int) -> Iterator[Array]:
     """Rows of one or several whole batches; the last, smaller batch comes alone."""
     whole = len(order) // batch_size * batch_size
     span = batch_size * most

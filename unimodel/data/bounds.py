@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unimodel.errors import DataError, Source
-from unimodel.graph import Graph, Value
+from unimodel.graph import Array, Graph, Value
 from unimodel.ops.definition import value_and_grad_op
 
 _PASS_THROUGH = frozenset(("reshape", "cast", "permute_dims", "slice", "broadcast_to"))
@@ -26,7 +26,7 @@ class IndexBound:
     what: str
     source: Source | None
 
-    def check(self, array: np.ndarray, name: str, offset: int = 0) -> None:
+    def check(self, array: Array, name: str, offset: int = 0) -> None:
         if array.size == 0 or (array.min() >= 0 and array.max() < self.size):
             return
         wrong = (array < 0) | (array >= self.size)

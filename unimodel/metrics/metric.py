@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import numpy as np
-
 from unimodel import ops
+from unimodel.graph import Array
 
 
 class Metric:
@@ -32,7 +31,7 @@ class Metric:
         """What this batch adds to the sum: a tensor of shape (k,)."""
         raise NotImplementedError
 
-    def result(self, total: np.ndarray) -> float:
+    def result(self, total: Array) -> float:
         """The metric of the samples summed up in ``total``."""
         raise NotImplementedError
 
@@ -50,5 +49,5 @@ class MeanMetric(Metric):
             weights = weights * ops.reshape(ops.astype(sample_weight, values.dtype), (-1,) + (1,) * (values.ndim - 1))
         return ops.stack([ops.sum(values * weights), ops.sum(weights)])
 
-    def result(self, total: np.ndarray) -> float:
+    def result(self, total: Array) -> float:
         return float(total[0] / total[1]) if total[1] else float("nan")

@@ -58,7 +58,7 @@ class Conv2d(Model):
         self.bias = Parameter((out_channels,), init.uniform(-bound, bound)) if bias else None
 
     def forward(self, input: Any) -> Tensor:
-        return ops.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)  # type: ignore[no-any-return]  # ops are called untyped
+        return ops.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"

@@ -31,7 +31,7 @@ class Linear(Model):
         self.bias = Parameter((out_features,), init.uniform(-bound, bound)) if bias else None
 
     def forward(self, input: Any) -> Tensor:
-        return ops.linear(input, self.weight, self.bias)  # type: ignore[no-any-return]  # ops are called untyped
+        return ops.linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
@@ -59,7 +59,7 @@ class Embedding(Model):
         return array
 
     def forward(self, input: Any) -> Tensor:
-        return ops.embedding(input, self.weight, self.padding_idx)  # type: ignore[no-any-return]  # ops are called untyped
+        return ops.embedding(input, self.weight, self.padding_idx)
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}"

@@ -36,7 +36,7 @@ class _BatchNorm(Model):
         self.running_var = Buffer((num_features,), 1.0) if track_running_stats else None
         self.num_batches_tracked = Buffer((), 0, dtype="int64") if track_running_stats else None
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: Any) -> Any:
         if input.ndim not in self.ranks or input.shape[1] != self.num_features:
             raise ShapeError(
                 f"{type(self).__name__} got another shape than it is made for.",
@@ -45,16 +45,18 @@ class _BatchNorm(Model):
                 remedy="make num_features equal to the channels of what comes in",
             )
         if not self.training and self.running_mean is not None:
-            return ops.batch_norm_inference(input, self.running_mean, self.running_var, self.weight, self.bias, self.eps)  # type: ignore[no-any-return]  # ops are called untyped
+            return ops.batch_norm_inference(input, self.running_mean, self.running_var, self.weight, self.bias, self.eps)
         y, mean, variance = ops.batch_norm_training(input, self.weight, self.bias, self.eps)
         if self.training and self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             self._track(input, mean, variance, self.running_mean, self.running_var, self.num_batches_tracked)
-        return y  # type: ignore[no-any-return]  # ops are called untyped
+        return y
 
     def _track(self, input: Any, mean: Any, variance: Any, running_mean: Buffer, running_var: Buffer, tracked: Buffer) -> None:
         count = product(tuple(s for i, s in enumerate(input.shape) if i != 1))
         if not isinstance(count, Dim) and count < 2:
-            raise ShapeError("batch norm needs more than one value per channel to train.", given=f"{input.dtype} {input.shape}", remedy="use larger batches, or eval()")
+            raise ShapeError(
+                "batch norm needs more than one value per channel to train.", given=f"{input.dtype} {input.shape}", remedy="use larger batches, or eval()"
+            )
         number = ops.as_float(count)
         unbiased = variance * (number / (number - 1.0))
         tracked.assign(tracked + 1)
@@ -93,7 +95,7 @@ class LayerNorm(Model):
         self.bias = Parameter(shape, init.zeros) if elementwise_affine and bias else None
 
     def forward(self, input: Any) -> Tensor:
-        return ops.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)  # type: ignore[no-any-return]  # ops are called untyped
+        return ops.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}"

@@ -14,7 +14,9 @@ class MaxPool2d(Model):
     https://pytorch.org/docs/stable/generated/torch.nn.MaxPool2d.html
     """
 
-    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, return_indices: bool = False, ceil_mode: bool = False) -> None:
+    def __init__(
+        self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, return_indices: bool = False, ceil_mode: bool = False
+    ) -> None:
         self.kernel_size = tuple_of(kernel_size, 2, "kernel_size", 1)
         self.stride = self.kernel_size if stride is None else tuple_of(stride, 2, "stride", 1)
         self.padding = tuple_of(padding, 2, "padding", 0)
@@ -35,7 +37,13 @@ class AvgPool2d(Model):
     """
 
     def __init__(
-        self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
     ) -> None:
         self.kernel_size = tuple_of(kernel_size, 2, "kernel_size", 1)
         self.stride = self.kernel_size if stride is None else tuple_of(stride, 2, "stride", 1)

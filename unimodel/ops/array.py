@@ -32,6 +32,108 @@ from unimodel.ops.rules import (
 from unimodel.ops.samples import Sample, booleans, distinct, integers, nonzero, normal, uniform
 from unimodel.tracing import Scalar, Tensor, TensorLike, Variable, current_trace
 
+__all__ = [
+    "abs",
+    "add",
+    "all",
+    "any",
+    "arange",
+    "arg_max",
+    "arg_min",
+    "argmax",
+    "argmin",
+    "as_float",
+    "asarray",
+    "astype",
+    "broadcast_to",
+    "cast",
+    "ceil",
+    "chunk",
+    "clamp",
+    "clip",
+    "concat",
+    "constant",
+    "cos",
+    "cumulative_sum",
+    "divide",
+    "equal",
+    "erf",
+    "exp",
+    "expand_dims",
+    "expm1",
+    "extent",
+    "eye",
+    "flatten",
+    "flip",
+    "floor",
+    "floor_divide",
+    "full",
+    "full_like",
+    "getitem",
+    "greater",
+    "greater_equal",
+    "iota",
+    "isfinite",
+    "isnan",
+    "less",
+    "less_equal",
+    "log",
+    "log1p",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "logsumexp",
+    "matmul",
+    "matrix_transpose",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "moveaxis",
+    "multiply",
+    "negative",
+    "not_equal",
+    "one_hot",
+    "ones",
+    "ones_like",
+    "pad_constant",
+    "permute_dims",
+    "pow",
+    "prod",
+    "remainder",
+    "reshape",
+    "round",
+    "rsqrt",
+    "sigmoid",
+    "sign",
+    "sin",
+    "slice",
+    "split",
+    "sqrt",
+    "square",
+    "squeeze",
+    "stack",
+    "std",
+    "stop_gradient",
+    "subtract",
+    "sum",
+    "swapaxes",
+    "take",
+    "take_along_axis",
+    "take_along_axis_gradient",
+    "take_gradient",
+    "tanh",
+    "tril",
+    "triu",
+    "true_divide",
+    "var",
+    "where",
+    "zeros",
+    "zeros_like",
+]
+
 # ---------------------------------------------------------------------------------------------------------------- creation
 
 
@@ -62,7 +164,7 @@ def iota(*, start: Any, stop: Any, step: Any, dtype: str) -> TensorSpec:
 
 
 def max_size(start: Any, stop: Any, step: Any) -> int:
-    return builtins.max(0, math.ceil((stop - start) / step))
+    return builtins.max(0, int(math.ceil((stop - start) / step)))
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: str | None = None) -> Tensor:
@@ -72,7 +174,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: str | None = N
     if dtype is None:
         floats = builtins.any(isinstance(v, float) for v in (start, stop, step))
         dtype = _default_float() if floats else "int64"
-    return iota(start=start, stop=stop, step=step, dtype=dtype)  # type: ignore[no-any-return]  # ops are called untyped
+    return iota(start=start, stop=stop, step=step, dtype=dtype)
 
 
 def full(shape: Any, fill_value: Any, *, dtype: str | None = None) -> Tensor:
@@ -81,7 +183,7 @@ def full(shape: Any, fill_value: Any, *, dtype: str | None = None) -> Tensor:
     if not isinstance(fill_value, TensorLike) and dtype is None:
         dtype = "bool" if isinstance(fill_value, bool) else "int64" if isinstance(fill_value, int) else _default_float()
     value = astype(fill_value, dtype) if isinstance(fill_value, TensorLike) and dtype else fill_value
-    return broadcast_to(value if isinstance(value, TensorLike) else _constant(value, str(dtype)), shape)  # type: ignore[no-any-return]  # ops are called untyped
+    return broadcast_to(value if isinstance(value, TensorLike) else _constant(value, str(dtype)), shape)
 
 
 def zeros(shape: Any, *, dtype: str | None = None) -> Tensor:
@@ -109,7 +211,7 @@ def ones_like(x: Any, *, dtype: str | None = None) -> Tensor:
 def eye(n_rows: Size, n_cols: Size | None = None, *, k: int = 0, dtype: str | None = None) -> Tensor:
     """Ones on the k-th diagonal, zeros elsewhere."""
     columns = n_rows if n_cols is None else n_cols
-    return astype(equal(expand_dims(arange(n_rows), 1) + k, arange(columns)), dtype or _default_float())  # type: ignore[no-any-return]  # ops are called untyped
+    return astype(equal(expand_dims(arange(n_rows), 1) + k, arange(columns)), dtype or _default_float())
 
 
 def _default_float() -> str:
@@ -129,7 +231,13 @@ def asarray(x: Any, *, dtype: str | None = None) -> Tensor:
 # ------------------------------------------------------------------------------------------------------------- elementwise
 
 
-@primitive(samples=[Sample(normal(2, 3), "float32", gradient=False), Sample(integers(-3, 3, 4), "float64", gradient=False), Sample(nonzero(3), "int64", gradient=False)])
+@primitive(
+    samples=[
+        Sample(normal(2, 3), "float32", gradient=False),
+        Sample(integers(-3, 3, 4), "float64", gradient=False),
+        Sample(nonzero(3), "int64", gradient=False),
+    ]
+)
 def cast(x: TensorSpec, dtype: str) -> TensorSpec:
     """Another dtype; floats go to integers by truncation towards zero, to bool by ``!= 0``."""
     return x.with_dtype(dtype)
@@ -140,15 +248,13 @@ def _(node: Application, g: Tensor) -> Any:
     return astype(g, node.inputs[0].dtype) if node.inputs[0].dtype in FLOATS else None
 
 
-def astype(x: Any, dtype: Any) -> Any:
+def astype(x: Any, dtype: Any) -> Tensor:
     """``x`` in another dtype, itself where it has it already."""
     name = "bool" if dtype is bool else dtype if isinstance(dtype, str) else np.dtype(dtype).name
-    if isinstance(x, (Tensor, Variable, Scalar)):
-        trace = current_trace()
-        if trace is not None:
-            x = trace.as_tensor(x)
-        if x.dtype == name:
-            return x
+    trace = current_trace()
+    if trace is not None and isinstance(x, TensorLike):
+        tensor = trace.as_tensor(x)
+        return tensor if tensor.dtype == name else cast(tensor, name)
     return cast(x, name)
 
 
@@ -159,7 +265,7 @@ def unbroadcast(g: Tensor, like: Tensor) -> Tensor:
     lead = g.ndim - like.ndim
     axes = tuple(range(lead)) + tuple(i + lead for i, s in enumerate(like.shape) if s == 1 and g.shape[i + lead] != 1)
     total = sum(g, axis=axes, keepdims=True)
-    return reshape(total, like.shape)  # type: ignore[no-any-return]  # ops are called untyped
+    return reshape(total, like.shape)
 
 
 BINARY = [Sample(normal(2, 3), nonzero(2, 3)), Sample(normal(2, 3), nonzero(3)), Sample(normal(2, 1, 3), nonzero(4, 1)), Sample(normal(3), 2.0)]
@@ -212,7 +318,7 @@ def _(node: Application, g: Tensor) -> Any:
     return unbroadcast(g / b, a), unbroadcast(-g * node.outputs[0] / b, b)
 
 
-def divide(x1: Any, x2: Any) -> Any:
+def divide(x1: Any, x2: Any) -> Tensor:
     """``x1 / x2``, elementwise; two integers give the trainer's float dtype."""
     return true_divide(as_float(x1), x2)
 
@@ -494,9 +600,9 @@ def _(node: Application, g: Tensor) -> Any:
     return g * -0.5 * y * y * y
 
 
-def clip(x: Any, min: Any = None, max: Any = None) -> Any:
+def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     """``x`` held between ``min`` and ``max``, either of which may be None. As in PyTorch, the gradient is 1 at the bounds."""
-    result = x
+    result: Tensor = x
     if min is not None:
         result = where(less(x, min), min, result)
     if max is not None:
@@ -602,7 +708,9 @@ def isfinite(x: TensorSpec) -> TensorSpec:
     return x.with_dtype("bool")
 
 
-@primitive(promote=BOTH, samples=[Sample(booleans(2, 3), normal(2, 3), normal(3)), Sample(booleans(3), normal(2, 3), 0.0), Sample(booleans(3, 1), 1.0, normal(4))])
+@primitive(
+    promote=BOTH, samples=[Sample(booleans(2, 3), normal(2, 3), normal(3)), Sample(booleans(3), normal(2, 3), 0.0), Sample(booleans(3, 1), 1.0, normal(4))]
+)
 def where(condition: TensorSpec, x1: TensorSpec, x2: TensorSpec) -> TensorSpec:
     """``x1`` where the condition holds, ``x2`` elsewhere; all three broadcast."""
     if condition.dtype != "bool":
@@ -643,7 +751,7 @@ def _restore(g: Tensor, node: Application) -> Tensor:
     if node.attrs["keepdims"]:
         return g
     axes = node.attrs["axis"]
-    return reshape(g, tuple(1 if i in axes else s for i, s in enumerate(node.inputs[0].shape)))  # type: ignore[no-any-return]  # ops are called untyped
+    return reshape(g, tuple(1 if i in axes else s for i, s in enumerate(node.inputs[0].shape)))
 
 
 @sum.vjp
@@ -708,7 +816,9 @@ def _canonical_argument(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> N
     attrs["axis"] = axis_index(attrs["axis"], specs[0].ndim)
 
 
-@primitive(canonical=_canonical_argument, samples=[Sample(distinct(3, 4), axis=1, gradient=False), Sample(integers(0, 3, 3, 5), axis=0, keepdims=True, gradient=False)])
+@primitive(
+    canonical=_canonical_argument, samples=[Sample(distinct(3, 4), axis=1, gradient=False), Sample(integers(0, 3, 3, 5), axis=0, keepdims=True, gradient=False)]
+)
 def arg_max(x: TensorSpec, axis: int, keepdims: bool = False) -> TensorSpec:
     """The index of the first largest element along one axis, int64."""
     return reduced(x, (axis,), keepdims, "int64")
@@ -720,12 +830,12 @@ def arg_min(x: TensorSpec, axis: int, keepdims: bool = False) -> TensorSpec:
     return reduced(x, (axis,), keepdims, "int64")
 
 
-def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The index of the first largest element, along ``axis`` or of the flattened tensor; int64."""
     return arg_max(reshape(x, (-1,)), 0) if axis is None else arg_max(x, axis, keepdims)
 
 
-def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The index of the first smallest element, along ``axis`` or of the flattened tensor; int64."""
     return arg_min(reshape(x, (-1,)), 0) if axis is None else arg_min(x, axis, keepdims)
 
@@ -747,7 +857,7 @@ def mean(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     """The arithmetic mean over ``axis``; integers are averaged in the trainer's float dtype."""
     x = as_float(x)
     count = product(tuple(x.shape[a] for a in axis))
-    return sum(x, axis=axis, keepdims=keepdims) / count  # type: ignore[no-any-return]  # ops are called untyped
+    return sum(x, axis=axis, keepdims=keepdims) / count
 
 
 @composite(canonical=canonical_axes, samples=REDUCTIONS)
@@ -756,10 +866,10 @@ def var(x: Tensor, axis: Any = None, correction: float = 0.0, keepdims: bool = F
     count = product(tuple(x.shape[a] for a in axis))
     centred = x - mean(x, axis=axis, keepdims=True)
     total = sum(centred * centred, axis=axis, keepdims=keepdims)
-    return total / (as_float(count) - correction if isinstance(count, Dim) else count - correction)  # type: ignore[no-any-return]  # ops are called untyped
+    return total / (as_float(count) - correction if isinstance(count, Dim) else count - correction)
 
 
-def std(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+def std(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """The square root of ``var``."""
     return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
 
@@ -785,13 +895,16 @@ def _canonical_reshape(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> No
         raise ShapeError("only one size can be left to be found.", given=shape)
     if unknown:
         rest = product(tuple(s for s in target if s != -1))
-        if rest == 0 or total % rest != 0:
+        if rest == 0 or total % rest != 0:  # type: ignore[operator]  # a symbolic divisor of a number makes the trace start anew
             raise ShapeError("the elements do not fill this shape.", expected=f"a multiple of {rest} elements", given=f"{specs[0]}, shape {shape}")
         target[unknown[0]] = total // rest
     attrs["shape"] = tuple(target)
 
 
-@primitive(canonical=_canonical_reshape, samples=[Sample(normal(2, 6), (3, 4)), Sample(normal(2, 6), (-1,)), Sample(normal(2, 3, 4), (2, -1, 2)), Sample(normal(1), ())])
+@primitive(
+    canonical=_canonical_reshape,
+    samples=[Sample(normal(2, 6), (3, 4)), Sample(normal(2, 6), (-1,)), Sample(normal(2, 3, 4), (2, -1, 2)), Sample(normal(1), ())],
+)
 def reshape(x: TensorSpec, shape: Any) -> TensorSpec:
     """The same elements in row-major order in another shape; one size may be -1."""
     if product(shape) != product(x.shape):
@@ -842,7 +955,11 @@ def _canonical_concat(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> Non
     attrs["axis"] = axis_index(attrs["axis"], specs[0].ndim)
 
 
-@primitive(promote=("arrays",), canonical=_canonical_concat, samples=[Sample([normal(2, 3), normal(4, 3)]), Sample([normal(2, 3), normal(2, 1), normal(2, 2)], axis=-1)])
+@primitive(
+    promote=("arrays",),
+    canonical=_canonical_concat,
+    samples=[Sample([normal(2, 3), normal(4, 3)]), Sample([normal(2, 3), normal(2, 1), normal(2, 2)], axis=-1)],
+)
 def concat(arrays: Sequence[TensorSpec], axis: int = 0) -> TensorSpec:
     """Tensors joined along an existing axis."""
     first = arrays[0]
@@ -866,7 +983,7 @@ def _(node: Application, g: Tensor) -> Any:
     return tuple(pieces)
 
 
-def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
+def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """Tensors of one shape joined along a new axis."""
     return concat([expand_dims(a, axis) for a in arrays], axis=axis)
 
@@ -889,14 +1006,14 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     return split(x, -(-known(x.shape[axis_index(dim, x.ndim)]) // chunks), dim)
 
 
-def expand_dims(x: Any, axis: int) -> Any:
+def expand_dims(x: Any, axis: int) -> Tensor:
     """``x`` with a new dimension of size 1 at ``axis``."""
     shape = list(x.shape)
     shape.insert(axis_index(axis, len(shape) + 1), 1)
     return reshape(x, tuple(shape))
 
 
-def squeeze(x: Any, axis: int | tuple[int, ...]) -> Any:
+def squeeze(x: Any, axis: int | tuple[int, ...]) -> Tensor:
     """``x`` without these dimensions, which must have size 1."""
     axes = axes_of(axis, x.ndim)
     if builtins.any(x.shape[a] != 1 for a in axes):
@@ -904,7 +1021,7 @@ def squeeze(x: Any, axis: int | tuple[int, ...]) -> Any:
     return reshape(x, tuple(s for i, s in enumerate(x.shape) if i not in axes))
 
 
-def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """The dimensions from ``start_dim`` to ``end_dim`` made one, as PyTorch's flatten."""
     if x.ndim == 0:
         return reshape(x, (1,))
@@ -912,12 +1029,12 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     return reshape(x, (*x.shape[:first], product(tuple(x.shape[first : last + 1])), *x.shape[last + 1 :]))
 
 
-def matrix_transpose(x: Any) -> Any:
+def matrix_transpose(x: Any) -> Tensor:
     """The last two dimensions swapped."""
     return swapaxes(x, -1, -2)
 
 
-def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
     """Two dimensions swapped (PyTorch's ``transpose``)."""
     axes = list(range(x.ndim))
     a, b = axis_index(axis1, x.ndim), axis_index(axis2, x.ndim)
@@ -925,7 +1042,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     return permute_dims(x, tuple(axes))
 
 
-def moveaxis(x: Any, source: int, destination: int) -> Any:
+def moveaxis(x: Any, source: int, destination: int) -> Tensor:
     """One dimension moved to another place."""
     axes = [i for i in range(x.ndim) if i != axis_index(source, x.ndim)]
     axes.insert(axis_index(destination, x.ndim), axis_index(source, x.ndim))
@@ -950,7 +1067,9 @@ def _canonical_pad(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
     attrs["widths"] = widths
 
 
-@primitive(canonical=_canonical_pad, samples=[Sample(normal(2, 3), ((0, 1), (2, 0))), Sample(normal(3), ((1, 1),), value=-1.5), Sample(normal(2, 3), ((0, 0), (0, 0)))])
+@primitive(
+    canonical=_canonical_pad, samples=[Sample(normal(2, 3), ((0, 1), (2, 0))), Sample(normal(3), ((1, 1),), value=-1.5), Sample(normal(2, 3), ((0, 0), (0, 0)))]
+)
 def pad_constant(x: TensorSpec, widths: Any, value: float = 0.0) -> TensorSpec:
     """``x`` surrounded by a constant: (before, after) counts per dimension, none negative."""
     if builtins.any(isinstance(n, int) and n < 0 for w in widths for n in w):
@@ -1002,23 +1121,24 @@ def spread(x: Tensor, axis: int, step: int) -> Tensor:
     widths = [(0, 0)] * wide.ndim
     widths[axis + 1] = (0, step - 1)
     shape = tuple(s * step if i == axis else s for i, s in enumerate(x.shape))
-    return reshape(pad_constant(wide, tuple(widths)), shape)  # type: ignore[no-any-return]  # ops are called untyped
+    return reshape(pad_constant(wide, tuple(widths)), shape)
 
 
 def _slice(x: Tensor, start: Sequence[Size], stop: Sequence[Size], step: Sequence[int] | None = None) -> Tensor:
     step = tuple(step or (1,) * x.ndim)
     if tuple(stop) == x.shape and builtins.all(a == 0 for a in start) and builtins.all(s == 1 for s in step):
         return x
-    return slice(x, tuple(start), tuple(stop), step)  # type: ignore[no-any-return]  # ops are called untyped
+    return slice(x, tuple(start), tuple(stop), step)
 
 
 def _slice_axis(x: Tensor, axis: int, start: Size, stop: Size, step: int = 1) -> Tensor:
-    starts, stops, steps = [0] * x.ndim, list(x.shape), [1] * x.ndim
-    starts[axis], stops[axis], steps[axis] = start, stop, step  # type: ignore[call-overload]  # sizes may be symbolic
+    starts: list[Size] = [0] * x.ndim
+    stops, steps = list(x.shape), [1] * x.ndim
+    starts[axis], stops[axis], steps[axis] = start, stop, step
     return _slice(x, starts, stops, steps)
 
 
-def getitem(x: Any, key: Any) -> Any:
+def getitem(x: Any, key: Any) -> Tensor:
     """``x[key]`` with integers, slices, ``...``, None, and one integer tensor or array (taken along its dimension)."""
     x = asarray(x)
     keys = list(key) if isinstance(key, tuple) else [key]
@@ -1070,7 +1190,7 @@ def getitem(x: Any, key: Any) -> Any:
                 remedy="choose by a boolean mask with um.ops.where: a traced shape cannot depend on values",
             )
         axis += 1
-    result: Any = x
+    result: Tensor = x
     if flips:
         result = flip(result, axis=tuple(flips))
     result = _slice(result, start, stop, step)
@@ -1115,7 +1235,10 @@ def _canonical_take(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
     attrs["axis"] = axis_index(attrs["axis"], specs[0].ndim)
 
 
-@primitive(canonical=_canonical_take, samples=[Sample(normal(5, 3), integers(0, 5, 4)), Sample(normal(2, 5), integers(0, 5, 2, 3), axis=1), Sample(normal(4), integers(0, 4), axis=0)])
+@primitive(
+    canonical=_canonical_take,
+    samples=[Sample(normal(5, 3), integers(0, 5, 4)), Sample(normal(2, 5), integers(0, 5, 2, 3), axis=1), Sample(normal(4), integers(0, 4), axis=0)],
+)
 def take(x: TensorSpec, indices: TensorSpec, axis: int = 0) -> TensorSpec:
     """Elements along one axis by integer indices in [0, size): shape ``x.shape[:axis] + indices.shape + x.shape[axis+1:]``."""
     need_integer(indices, "indices")
@@ -1171,15 +1294,15 @@ def _(node: Application, g: Tensor) -> Any:
 def one_hot(x: Tensor, num_classes: int, dtype: str | None = None) -> Tensor:
     """1 at each index and 0 elsewhere along a new last dimension of size ``num_classes``."""
     need_integer(x.spec, "class indices")
-    return astype(equal(expand_dims(x, x.ndim), arange(num_classes, dtype=x.dtype)), dtype or _default_float())  # type: ignore[no-any-return]  # ops are called untyped
+    return astype(equal(expand_dims(x, x.ndim), arange(num_classes, dtype=x.dtype)), dtype or _default_float())
 
 
-def tril(x: Any, k: int = 0) -> Any:
+def tril(x: Any, k: int = 0) -> Tensor:
     """``x`` with zeros above the k-th diagonal of its last two dimensions."""
     return where(less_equal(arange(x.shape[-1]), expand_dims(arange(x.shape[-2]), 1) + k), x, 0)
 
 
-def triu(x: Any, k: int = 0) -> Any:
+def triu(x: Any, k: int = 0) -> Tensor:
     """``x`` with zeros below the k-th diagonal of its last two dimensions."""
     return where(greater_equal(arange(x.shape[-1]), expand_dims(arange(x.shape[-2]), 1) + k), x, 0)
 
@@ -1189,7 +1312,14 @@ def triu(x: Any, k: int = 0) -> Any:
 
 @primitive(
     promote=BOTH,
-    samples=[Sample(normal(2, 3), normal(3, 4)), Sample(normal(5, 2, 3), normal(5, 3, 4)), Sample(normal(2, 1, 3, 4), normal(5, 4, 6)), Sample(normal(3), normal(3)), Sample(normal(2, 3), normal(3)), Sample(normal(3), normal(3, 2))],
+    samples=[
+        Sample(normal(2, 3), normal(3, 4)),
+        Sample(normal(5, 2, 3), normal(5, 3, 4)),
+        Sample(normal(2, 1, 3, 4), normal(5, 4, 6)),
+        Sample(normal(3), normal(3)),
+        Sample(normal(2, 3), normal(3)),
+        Sample(normal(3), normal(3, 2)),
+    ],
 )
 def matmul(x1: TensorSpec, x2: TensorSpec) -> TensorSpec:
     """The matrix product of the last two dimensions, leading ones broadcast; vectors as in NumPy."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -23,16 +23,19 @@ from unimodel.graph import ArrayLiteral, Graph, Node, TensorSpec
 
 if TYPE_CHECKING:
     from unimodel.ops.samples import Sample
+    from unimodel.tracing import Tensor
 
 Canonical = Callable[[dict[str, Any], Sequence[TensorSpec]], None]
 
-catalogue: dict[str, Op] = {}
+R = TypeVar("R")
+
+catalogue: dict[str, Op[Any]] = {}
 """Every op by name, in order of definition."""
 
 _MISSING = inspect.Parameter.empty
 
 
-class Op:
+class Op(Generic[R]):
     """An op of the catalogue; calling it inside a trace adds a node, outside it computes on NumPy arrays."""
 
     def __init__(
@@ -96,10 +99,11 @@ class Op:
             tensors = [*tensors[0], *tensors[1:]]
         return tensors, {n: plain(bound[n]) for n in self.attributes}
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> R:
         from unimodel.tracing import apply
 
-        return apply(self, *self.bind(args, kwargs))
+        result: R = apply(self, *self.bind(args, kwargs))
+        return result
 
     def infer(self, specs: Sequence[TensorSpec | None], attrs: dict[str, Any], float_dtype: str) -> tuple[TensorSpec, ...]:
         """The specs of the results; raises ``ShapeError`` where the inputs do not fit together."""
@@ -130,12 +134,12 @@ class Op:
         return f"<{'composite' if self.composite else 'primitive'} {self.name}>"
 
 
-def primitive(**options: Any) -> Callable[[Callable[..., Any]], Op]:
+def primitive(**options: Any) -> Callable[[Callable[..., TensorSpec]], Op[Tensor]]:
     """Define a primitive; see the module's docstring."""
     return lambda rule: Op(rule, composite=False, **options)
 
 
-def composite(**options: Any) -> Callable[[Callable[..., Any]], Op]:
+def composite(**options: Any) -> Callable[[Callable[..., R]], Op[R]]:
     """Define a composite; see the module's docstring."""
     return lambda rule: Op(rule, composite=True, **options)
 
@@ -173,4 +177,4 @@ def _region(*captured: Any) -> None:
     """
 
 
-value_and_grad_op = Op(_region, composite=False, name="value_and_grad", register=False)
+value_and_grad_op: Op[Any] = Op(_region, composite=False, name="value_and_grad", register=False)

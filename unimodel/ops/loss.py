@@ -16,6 +16,13 @@ from unimodel.ops.rules import known
 from unimodel.ops.samples import Sample, distinct, integers, normal, uniform
 from unimodel.tracing import Tensor
 
+__all__ = [
+    "absolute_error",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "squared_error",
+]
+
 PAIR = [Sample(distinct(4, 2), normal(4, 2)), Sample(distinct(5), normal(5))]
 
 
@@ -28,7 +35,7 @@ def same_shape(input: Tensor, target: Tensor) -> Tensor:
             given=str(target.spec),
             remedy="reshape the targets, e.g. y.reshape(-1, 1), or squeeze the predictions",
         )
-    return ops.astype(target, input.dtype)  # type: ignore[no-any-return]  # ops are called untyped
+    return ops.astype(target, input.dtype)
 
 
 @composite(samples=PAIR)
@@ -41,17 +48,23 @@ def squared_error(input: Tensor, target: Tensor) -> Tensor:
 @composite(samples=[Sample(distinct(4, 2), uniform(0.01, 0.04, 4, 2))])
 def absolute_error(input: Tensor, target: Tensor) -> Tensor:
     """``abs(input - target)`` per element."""
-    return ops.abs(input - same_shape(input, target))  # type: ignore[no-any-return]  # ops are called untyped
+    return ops.abs(input - same_shape(input, target))
 
 
-@composite(samples=[Sample(normal(4, 3), uniform(0, 1, 4, 3)), Sample(normal(4, 3), uniform(0, 1, 4, 3), uniform(0.5, 3, 3)), Sample(uniform(-80, 80, 6), uniform(0, 1, 6), gradient=False)])
+@composite(
+    samples=[
+        Sample(normal(4, 3), uniform(0, 1, 4, 3)),
+        Sample(normal(4, 3), uniform(0, 1, 4, 3), uniform(0.5, 3, 3)),
+        Sample(uniform(-80, 80, 6), uniform(0, 1, 6), gradient=False),
+    ]
+)
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, pos_weight: Tensor | None = None) -> Tensor:
     """Cross-entropy of sigmoid(input) against targets in [0, 1], per element, without overflow; ``pos_weight`` weighs the positive part."""
     target = same_shape(input, target)
     rest = softplus(-input)
     if pos_weight is not None:
         rest = rest * (1.0 + (pos_weight - 1.0) * target)
-    return (1.0 - target) * input + rest  # type: ignore[no-any-return]  # ops are called untyped
+    return (1.0 - target) * input + rest
 
 
 CROSS_ENTROPY = [
@@ -63,7 +76,7 @@ CROSS_ENTROPY = [
 
 
 def _along_classes(weight: Tensor, rank: int) -> Tensor:
-    return ops.reshape(weight, (-1,) + (1,) * (rank - 2)) if rank > 1 else weight  # type: ignore[no-any-return]  # ops are called untyped
+    return ops.reshape(weight, (-1,) + (1,) * (rank - 2)) if rank > 1 else weight
 
 
 @composite(samples=CROSS_ENTROPY)

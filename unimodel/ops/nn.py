@@ -23,13 +23,50 @@ from unimodel.ops.rules import canonical_axis, canonical_spatial, known, need_fl
 from unimodel.ops.samples import Sample, booleans, distinct, integers, nonzero, normal, uniform
 from unimodel.tracing import Tensor
 
+__all__ = [
+    "attention",
+    "avg_pool",
+    "avg_pool2d",
+    "avg_pool_gradient",
+    "batch_norm_gradient",
+    "batch_norm_inference",
+    "batch_norm_training",
+    "conv",
+    "conv2d",
+    "conv_input_gradient",
+    "conv_weight_gradient",
+    "elu",
+    "embedding",
+    "gelu",
+    "gelu_gradient",
+    "layer_norm",
+    "layer_norm_gradient",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "log_softmax_gradient",
+    "logsigmoid",
+    "masked_dropout",
+    "max_pool",
+    "max_pool2d",
+    "max_pool_gradient",
+    "relu",
+    "relu_gradient",
+    "same_padding",
+    "scaled_dot_product_attention",
+    "silu",
+    "softmax",
+    "softmax_gradient",
+    "softplus",
+]
+
 # ------------------------------------------------------------------------------------------------------------- activations
 
 
 @composite(samples=[Sample(nonzero(2, 3))])
 def relu(x: Tensor) -> Tensor:
     """``max(x, 0)``; NaN stays NaN, the gradient at 0 is 0."""
-    return ops.where(ops.less_equal(x, 0), 0, x)  # type: ignore[no-any-return]  # ops are called untyped
+    return ops.where(ops.less_equal(x, 0), 0, x)
 
 
 @relu.vjp
@@ -40,30 +77,30 @@ def _(node: Application, g: Tensor) -> Any:
 @composite(samples=[Sample(normal(2, 3), nonzero(2, 3))])
 def relu_gradient(g: Tensor, y: Tensor) -> Tensor:
     """``g`` where relu's result ``y`` is positive (or NaN), 0 elsewhere."""
-    return ops.where(ops.less_equal(y, 0), 0, g)  # type: ignore[no-any-return]  # ops are called untyped
+    return ops.where(ops.less_equal(y, 0), 0, g)
 
 
 @composite(samples=[Sample(nonzero(2, 3)), Sample(nonzero(4), negative_slope=0.2)])
 def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
     """``x`` where positive, ``negative_slope * x`` elsewhere."""
-    return ops.where(ops.greater(x, 0), x, x * negative_slope)  # type: ignore[no-any-return]  # ops are called untyped
+    return ops.where(ops.greater(x, 0), x, x * negative_slope)
 
 
 @composite(samples=[Sample(nonzero(2, 3)), Sample(nonzero(4), alpha=0.5)])
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """``x`` where positive, ``alpha * (exp(x) - 1)`` elsewhere (Clevert et al. 2015)."""
     positive = ops.greater(x, 0)
-    return ops.where(positive, x, alpha * ops.expm1(ops.where(positive, 0, x)))  # type: ignore[no-any-return]  # ops are called untyped
+    return ops.where(positive, x, alpha * ops.expm1(ops.where(positive, 0, x)))
 
 
 @composite(samples=[Sample(normal(2, 3)), Sample(normal(2, 3), approximate="tanh")])
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """``x`` times the normal distribution function at x; ``approximate="tanh"`` is the tanh formula (Hendrycks and Gimpel 2016)."""
     if approximate == "tanh":
-        return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))  # type: ignore[no-any-return]  # ops are called untyped
+        return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
     if approximate != "none":
         raise ShapeError("approximate is 'none' or 'tanh'.", given=approximate)
-    return 0.5 * x * (1.0 + ops.erf(x * math.sqrt(0.5)))  # type: ignore[no-any-return]  # ops are called untyped
+    return 0.5 * x * (1.0 + ops.erf(x * math.sqrt(0.5)))
 
 
 @gelu.vjp
@@ -92,7 +129,7 @@ def silu(x: Tensor) -> Tensor:
 @composite(samples=[Sample(normal(2, 3)), Sample(uniform(-40, 40, 5), gradient=False)])
 def softplus(x: Tensor) -> Tensor:
     """``log(1 + exp(x))``, without overflow and exact for large negative x."""
-    return relu(x) + ops.log1p(ops.exp(-ops.abs(x)))  # type: ignore[no-any-return]  # ops are called untyped
+    return relu(x) + ops.log1p(ops.exp(-ops.abs(x)))
 
 
 @softplus.vjp
@@ -100,7 +137,7 @@ def _(node: Application, g: Tensor) -> Any:
     return g * ops.sigmoid(node.inputs[0])
 
 
-def logsigmoid(x: Any) -> Any:
+def logsigmoid(x: Any) -> Tensor:
     """``log(sigmoid(x))``, without overflow."""
     return -softplus(-x)
 
@@ -109,7 +146,7 @@ def logsigmoid(x: Any) -> Any:
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """Exponentials that add up to 1 along ``axis``, without overflow."""
     e = ops.exp(x - ops.max(x, axis=axis, keepdims=True))
-    return e / ops.sum(e, axis=axis, keepdims=True)  # type: ignore[no-any-return]  # ops are called untyped
+    return e / ops.sum(e, axis=axis, keepdims=True)
 
 
 @softmax.vjp
@@ -127,7 +164,7 @@ def softmax_gradient(g: Tensor, y: Tensor, axis: int) -> Tensor:
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
     """``log(softmax(x))``, without overflow."""
     shifted = x - ops.max(x, axis=axis, keepdims=True)
-    return shifted - ops.log(ops.sum(ops.exp(shifted), axis=axis, keepdims=True))  # type: ignore[no-any-return]  # ops are called untyped
+    return shifted - ops.log(ops.sum(ops.exp(shifted), axis=axis, keepdims=True))
 
 
 @log_softmax.vjp
@@ -138,13 +175,20 @@ def _(node: Application, g: Tensor) -> Any:
 @composite(samples=[Sample(normal(2, 5), uniform(-3.0, -0.5, 2, 5), axis=1)])
 def log_softmax_gradient(g: Tensor, y: Tensor, axis: int) -> Tensor:
     """The gradient of log_softmax whose result is ``y``."""
-    return g - ops.exp(y) * ops.sum(g, axis=axis, keepdims=True)  # type: ignore[no-any-return]  # ops are called untyped
+    return g - ops.exp(y) * ops.sum(g, axis=axis, keepdims=True)
 
 
 # ------------------------------------------------------------------------------------------------------ linear, embedding
 
 
-@composite(samples=[Sample(normal(4, 3), normal(2, 3), normal(2)), Sample(normal(4, 3), normal(2, 3)), Sample(normal(2, 4, 3), normal(2, 3), normal(2)), Sample(normal(3), normal(2, 3), normal(2))])
+@composite(
+    samples=[
+        Sample(normal(4, 3), normal(2, 3), normal(2)),
+        Sample(normal(4, 3), normal(2, 3)),
+        Sample(normal(2, 4, 3), normal(2, 3), normal(2)),
+        Sample(normal(3), normal(2, 3), normal(2)),
+    ]
+)
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weight.T + bias``: x (..., in_features), weight (out_features, in_features), bias (out_features,)."""
     if x.ndim == 0 or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
@@ -155,7 +199,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             remedy="make in_features equal to the features of what comes in, or reshape what comes in (um.nn.Flatten)",
         )
     y = ops.matmul(x, ops.matrix_transpose(weight))
-    return y if bias is None else y + bias  # type: ignore[no-any-return]  # ops are called untyped
+    return y if bias is None else y + bias
 
 
 @linear.vjp
@@ -176,7 +220,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
         row = padding_idx % known(weight.shape[0])
         keep = ops.expand_dims(ops.equal(ops.arange(weight.shape[0]), row), 1)
         weight = ops.where(keep, ops.stop_gradient(weight), weight)
-    return ops.take(weight, input, axis=0)  # type: ignore[no-any-return]  # ops are called untyped
+    return ops.take(weight, input, axis=0)
 
 
 # ------------------------------------------------------------------------------------------------------------ convolution
@@ -212,7 +256,10 @@ def conv(x: TensorSpec, weight: TensorSpec, stride: Any = 1, padding: Any = 0, d
     need_float(x)
     if weight.ndim != x.ndim:
         raise ShapeError(
-            f"the input must have {weight.ndim} dimensions.", expected=f"(N, {weight.shape[1] * groups}, *spatial)", given=str(x), remedy="add the batch or channel dimension"
+            f"the input must have {weight.ndim} dimensions.",
+            expected=f"(N, {weight.shape[1] * groups}, *spatial)",
+            given=str(x),
+            remedy="add the batch or channel dimension",
         )
     if x.shape[1] != weight.shape[1] * groups:
         raise ShapeError(
@@ -276,7 +323,7 @@ def _(node: Application, h: Tensor) -> Any:
     return conv_input_gradient(g, h, spatial=x.shape[2:], **attrs), conv(x, h, **attrs)
 
 
-def conv2d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
+def conv2d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
     """2-d convolution with a bias per output channel; ``padding="same"`` keeps the size at stride 1, ``"valid"`` is none."""
     if isinstance(padding, str):
         padding = same_padding(padding, weight.shape[2:], stride, dilation)
@@ -378,7 +425,21 @@ def _(node: Application, g: Tensor, _: Any) -> Any:
     return max_pool_gradient(g, node.inputs[0], node.outputs[0], node.outputs[1], **node.attrs)
 
 
-@composite(samples=[Sample(normal(1, 2, 3, 3), normal(1, 2, 6, 6), normal(1, 2, 3, 3), integers(0, 36, 1, 2, 3, 3), kernel_size=(2, 2), stride=(2, 2), padding=((0, 0), (0, 0)), dilation=(1, 1), ceil_mode=False)])
+@composite(
+    samples=[
+        Sample(
+            normal(1, 2, 3, 3),
+            normal(1, 2, 6, 6),
+            normal(1, 2, 3, 3),
+            integers(0, 36, 1, 2, 3, 3),
+            kernel_size=(2, 2),
+            stride=(2, 2),
+            padding=((0, 0), (0, 0)),
+            dilation=(1, 1),
+            ceil_mode=False,
+        )
+    ]
+)
 def max_pool_gradient(
     g: Tensor, x: Tensor, values: Tensor, indices: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> Tensor:
@@ -386,7 +447,7 @@ def max_pool_gradient(
     plane = product(tuple(x.shape[2:]))
     lead = (x.shape[0], x.shape[1])
     flat = ops.take_along_axis_gradient(ops.reshape(g, (*lead, -1)), ops.reshape(indices, (*lead, -1)), axis=2, size=plane)
-    return ops.reshape(flat, x.shape)  # type: ignore[no-any-return]  # ops are called untyped
+    return ops.reshape(flat, x.shape)
 
 
 @composite(
@@ -399,21 +460,34 @@ def max_pool_gradient(
     ],
 )
 def avg_pool(
-    x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Tensor:
     """The mean of each window; padding counts as zeros, or not at all with ``count_include_pad=False``."""
     dilation = (1,) * len(kernel_size)
     outs, pads = pool_geometry(x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
     padded = ops.pad_constant(x, ((0, 0), (0, 0), *pads)) if any(p != (0, 0) for p in pads) else x
     windows = _windows(padded, kernel_size, stride, dilation, outs)
+    weights = pool_weights(x.shape[2:], kernel_size, stride, padding, outs, count_include_pad, divisor_override)
     total = windows[0]
     for window in windows[1:]:
         total = total + window
-    return total * pool_weights(x.shape[2:], kernel_size, stride, padding, outs, count_include_pad, divisor_override)
+    return ops.multiply(total, weights)
 
 
 def pool_weights(
-    spatial: Sequence[Size], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[Any], outs: Sequence[int], count_include_pad: bool, divisor_override: int | None
+    spatial: Sequence[Size],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[Any],
+    outs: Sequence[int],
+    count_include_pad: bool,
+    divisor_override: int | None,
 ) -> Any:
     """One over the number of elements that count in each window: a number where it is the same for all, else an array."""
     counts = np.ones(list(outs))
@@ -437,8 +511,26 @@ def _(node: Application, g: Tensor) -> Any:
 
 @composite(
     samples=[
-        Sample(normal(1, 2, 3, 3), spatial=(6, 6), kernel_size=(2, 2), stride=(2, 2), padding=((0, 0), (0, 0)), ceil_mode=False, count_include_pad=True, divisor_override=None),
-        Sample(normal(1, 2, 4, 3), spatial=(7, 6), kernel_size=(3, 3), stride=(2, 2), padding=((1, 1), (1, 1)), ceil_mode=False, count_include_pad=False, divisor_override=None),
+        Sample(
+            normal(1, 2, 3, 3),
+            spatial=(6, 6),
+            kernel_size=(2, 2),
+            stride=(2, 2),
+            padding=((0, 0), (0, 0)),
+            ceil_mode=False,
+            count_include_pad=True,
+            divisor_override=None,
+        ),
+        Sample(
+            normal(1, 2, 4, 3),
+            spatial=(7, 6),
+            kernel_size=(3, 3),
+            stride=(2, 2),
+            padding=((1, 1), (1, 1)),
+            ceil_mode=False,
+            count_include_pad=False,
+            divisor_override=None,
+        ),
     ]
 )
 def avg_pool_gradient(
@@ -464,15 +556,23 @@ def avg_pool_gradient(
     return ops._slice(total, start, stop)
 
 
-def max_pool2d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
+def max_pool2d(
+    input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False
+) -> Any:
     """The largest of each window of (N, C, H, W); with ``return_indices`` also where it was."""
     values, indices = max_pool(input, kernel_size, stride, padding, dilation, ceil_mode)
     return (values, indices) if return_indices else values
 
 
 def avg_pool2d(
-    input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None
-) -> Any:
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
     """The mean of each window of (N, C, H, W)."""
     return avg_pool(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
@@ -481,10 +581,12 @@ def avg_pool2d(
 
 
 def _channelwise(v: Tensor, rank: int) -> Tensor:
-    return ops.reshape(v, (-1,) + (1,) * (rank - 2)) if rank > 2 else v  # type: ignore[no-any-return]  # ops are called untyped
+    return ops.reshape(v, (-1,) + (1,) * (rank - 2)) if rank > 2 else v
 
 
-@composite(samples=[Sample(normal(4, 3, 2, 2), normal(3), uniform(0.5, 2, 3), normal(3), normal(3)), Sample(normal(4, 3), normal(3), uniform(0.5, 2, 3), eps=1e-3)])
+@composite(
+    samples=[Sample(normal(4, 3, 2, 2), normal(3), uniform(0.5, 2, 3), normal(3), normal(3)), Sample(normal(4, 3), normal(3), uniform(0.5, 2, 3), eps=1e-3)]
+)
 def batch_norm_inference(x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """x (N, C, *) normalised per channel with given statistics, then scaled and shifted."""
     scale = ops.rsqrt(variance + eps)
@@ -564,7 +666,7 @@ def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = Non
     y = centred * ops.rsqrt(ops.mean(centred * centred, axis=axes, keepdims=True) + eps)
     if weight is not None:
         y = y * weight
-    return y if bias is None else y + bias  # type: ignore[no-any-return]  # ops are called untyped
+    return y if bias is None else y + bias
 
 
 @layer_norm.vjp
@@ -596,7 +698,7 @@ def layer_norm_gradient(g: Tensor, x: Tensor, weight: Tensor | None = None, *, n
 @composite(samples=[Sample(normal(2, 3), booleans(2, 3), 0.25)])
 def masked_dropout(x: Tensor, mask: Tensor, p: float) -> Tensor:
     """``x / (1 - p)`` where the mask holds, 0 elsewhere (Srivastava et al. 2014)."""
-    return x * (ops.astype(mask, x.dtype) * (1.0 / (1.0 - p)))  # type: ignore[no-any-return]  # ops are called untyped
+    return x * (ops.astype(mask, x.dtype) * (1.0 / (1.0 - p)))
 
 
 @masked_dropout.vjp
@@ -632,10 +734,12 @@ def attention(
     weights = softmax(scores, axis=-1)
     if dropout_mask is not None:
         weights = masked_dropout(weights, dropout_mask, dropout_p)
-    return ops.matmul(weights, value)  # type: ignore[no-any-return]  # ops are called untyped
+    return ops.matmul(weights, value)
 
 
-def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None) -> Any:
+def scaled_dot_product_attention(
+    query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None
+) -> Tensor:
     """Attention (Vaswani et al. 2017): query (..., L, E), key (..., S, E), value (..., S, Ev) give (..., L, Ev).
 
     ``attn_mask`` broadcasts to (..., L, S): booleans say which places take part, floats are added to the scores. ``scale`` is ``1 / sqrt(E)``

@@ -12,6 +12,11 @@ from unimodel.ops.definition import composite
 from unimodel.ops.samples import Sample, normal, uniform
 from unimodel.tracing import Tensor
 
+__all__ = [
+    "adam_update",
+    "sgd_update",
+]
+
 
 @composite(
     samples=[
@@ -49,7 +54,9 @@ def sgd_update(
 ADAM = [
     Sample(normal(3, 2), normal(3, 2), normal(3, 2), uniform(0.1, 1, 3, 2), uniform(0.01, 0.1), uniform(0.1, 0.2), uniform(0.01, 0.02)),
     Sample(normal(3), normal(3), normal(3), uniform(0.1, 1, 3), uniform(0.01, 0.1), uniform(0.1, 0.2), uniform(0.01, 0.02), weight_decay=0.1, decoupled=True),
-    Sample(normal(3), normal(3), normal(3), uniform(0.1, 1, 3), uniform(0.01, 0.1), uniform(0.1, 0.2), uniform(0.01, 0.02), uniform(0.5, 2, 3), weight_decay=0.1),
+    Sample(
+        normal(3), normal(3), normal(3), uniform(0.1, 1, 3), uniform(0.01, 0.1), uniform(0.1, 0.2), uniform(0.01, 0.02), uniform(0.5, 2, 3), weight_decay=0.1
+    ),
 ]
 
 

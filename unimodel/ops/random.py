@@ -8,6 +8,11 @@ from unimodel.errors import ShapeError, TraceError
 from unimodel.ops.nn import masked_dropout
 from unimodel.tracing import Tensor, current_trace
 
+__all__ = [
+    "dropout",
+    "keep_mask",
+]
+
 
 def keep_mask(shape: Any, keep: float) -> Tensor:
     """A boolean mask that is True with probability ``keep``, drawn anew at each step (see ``unimodel.random``)."""

@@ -38,16 +38,12 @@ def same_kind(x1: TensorSpec, x2: TensorSpec) -> TensorSpec:
 
 def need_float(x: TensorSpec, what: str = "the input") -> None:
     if x.dtype not in FLOATS:
-        raise ShapeError(
-            f"{what} must be floating.", expected="a float dtype", given=str(x), remedy="convert it with um.ops.astype(x, 'float32')"
-        )
+        raise ShapeError(f"{what} must be floating.", expected="a float dtype", given=str(x), remedy="convert it with um.ops.astype(x, 'float32')")
 
 
 def need_integer(x: TensorSpec, what: str) -> None:
     if x.dtype not in ("int32", "int64"):
-        raise ShapeError(
-            f"{what} must be integers.", expected="int32 or int64", given=str(x), remedy="convert them with .astype('int64') before feeding them"
-        )
+        raise ShapeError(f"{what} must be integers.", expected="int32 or int64", given=str(x), remedy="convert them with .astype('int64') before feeding them")
 
 
 def need_rank(x: TensorSpec, rank: int | tuple[int, ...], what: str, meaning: str) -> None:
@@ -97,11 +93,11 @@ def canonical_spatial(*names: str) -> Canonical:
             if len(values) != rank:
                 raise ShapeError(f"{name} needs one number, or one per spatial dimension.", expected=f"{rank} numbers", given=value)
             if name == "padding":
-                values = tuple((v, v) if isinstance(v, int) else tuple(v) for v in values)
-                low = min(min(v) for v in values)
+                values = attrs[name] = tuple((v, v) if isinstance(v, int) else tuple(v) for v in values)
+                wrong = any(n < 0 for pair in attrs[name] for n in pair)
             else:
-                low = min(values) - 1
-            if low < 0:
+                wrong = any(n < 1 for n in values)
+            if wrong:
                 raise ShapeError(f"{name} is too small.", expected="at least 0" if name == "padding" else "at least 1", given=value)
             attrs[name] = values
 

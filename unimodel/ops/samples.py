@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from unimodel.graph import Array
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -21,7 +23,7 @@ class Draw:
     low: float = 0.0
     high: float = 1.0
 
-    def array(self, rng: np.random.Generator, float_dtype: str = "float64") -> np.ndarray:
+    def array(self, rng: np.random.Generator, float_dtype: str = "float64") -> Array:
         if self.kind == "integers":
             return np.asarray(rng.integers(int(self.low), int(self.high), self.shape), dtype="int64")
         if self.kind == "booleans":

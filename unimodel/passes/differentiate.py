@@ -12,7 +12,7 @@ from typing import Any
 
 from unimodel.errors import UnsupportedError
 from unimodel.graph import Graph, Node, Value
-from unimodel.ops.array import astype
+from unimodel.ops.array import astype, broadcast_to
 from unimodel.ops.definition import Application, value_and_grad_op
 from unimodel.passes.decompose import decompose
 from unimodel.passes.rewrite import Rewriter, rewrite
@@ -57,16 +57,13 @@ def expand_region(rewriter: Rewriter, region: Node, inputs: Sequence[Tensor | No
             if value is not None and gradient is not None and value in active:
                 before = gradients.get(value)
                 gradients[value] = gradient if before is None else before + gradient
-    results = [environment[v] for v in body.outputs]
+    answers = [environment[v] for v in body.outputs]
     for i in wrt:
         value = body.inputs[i].value
         gradient = gradients.get(value)
-        results.append(rewriter.trace.constant(0.0, value.spec.dtype) if gradient is None else astype(gradient, value.spec.dtype))
-        if results[-1].shape != value.spec.shape:
-            from unimodel.ops.array import broadcast_to
-
-            results[-1] = broadcast_to(results[-1], value.spec.shape)
-    return tuple(results)
+        zero = rewriter.trace.constant(0.0, value.spec.dtype)
+        answers.append(broadcast_to(zero if gradient is None else astype(gradient, value.spec.dtype), value.spec.shape))
+    return tuple(answers)
 
 
 def active_values(body: Graph, wrt: Iterable[int]) -> set[Value]:
@@ -98,6 +95,5 @@ def _apply_rule(node: Node, application: Application, incoming: list[Tensor | No
             source=node.source,
         )
     result = node.op.vjp_rule(application, *incoming)
-    if not isinstance(result, tuple):
-        result = (result,)
-    return result + (None,) * (len(node.inputs) - len(result))
+    gradients: tuple[Any, ...] = result if isinstance(result, tuple) else (result,)
+    return gradients + (None,) * (len(node.inputs) - len(gradients))

@@ -30,7 +30,24 @@ SCALAR_ARITHMETIC: dict[str, Callable[..., Any]] = {
 """Arithmetic on Python numbers, by op: for folding here, and for backends that keep host scalars as numbers."""
 
 _BROADCASTING = frozenset(
-    "add subtract multiply true_divide floor_divide remainder pow maximum minimum where equal not_equal less less_equal greater greater_equal".split()
+    [
+        "add",
+        "subtract",
+        "multiply",
+        "true_divide",
+        "floor_divide",
+        "remainder",
+        "pow",
+        "maximum",
+        "minimum",
+        "where",
+        "equal",
+        "not_equal",
+        "less",
+        "less_equal",
+        "greater",
+        "greater_equal",
+    ]
 )
 
 
@@ -68,7 +85,7 @@ def _constant(tensor: Tensor | None) -> Any:
     return value if isinstance(value, (int, float)) else None
 
 
-def _simplify(rewriter: Rewriter, op: Op, inputs: Sequence[Tensor | None], node: Node) -> Tensor | None:
+def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], node: Node) -> Tensor | None:
     out = node.outputs[0].spec
     if not inputs or inputs[0] is None:
         return None

@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import numpy as np
+
 from unimodel.backend import Lowerings, literal
 
 lower = Lowerings()

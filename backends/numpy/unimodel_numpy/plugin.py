@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from unimodel.backend import Backend, Capability, never, not_implemented
 from unimodel.plugins import hookimpl
-
 from unimodel_numpy.ops import lower
 
 
