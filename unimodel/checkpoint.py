@@ -1,7 +1,8 @@
 """Checkpoints: one file that is itself a valid safetensors file.
 
-The tensors are stored under their names; counters, schedule and seed stand as JSON in the metadata, with the format's version. Loading executes nothing. Writing goes to a
-file beside the target that takes its place only when complete, so that an interrupted run leaves the old checkpoint whole.
+The tensors are stored under their names; counters, schedule and seed stand as JSON in the metadata, with the format's version. Loading
+executes nothing. Writing goes to a file beside the target that takes its place only when complete, so that an interrupted run leaves the
+old checkpoint whole.
 """
 
 from __future__ import annotations

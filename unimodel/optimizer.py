@@ -1,7 +1,8 @@
 """Optimizer: how gradients change parameters, one parameter at a time, written in ops.
 
-A subclass gives ``update_param(param, grad, state, lr)`` and returns the new parameter; what it keeps from step to step it reads and sets in ``state``, which
-starts at zeros. The update is traced into the step with everything else. Numbers that change from step to step (the learning rate, bias corrections) are host scalars.
+A subclass gives ``update_param(param, grad, state, lr)`` and returns the new parameter; what it keeps from step to step it reads and sets
+in ``state``, which starts at zeros. The update is traced into the step with everything else. Numbers that change from step to step (the
+learning rate, bias corrections) are host scalars.
 """
 
 from __future__ import annotations

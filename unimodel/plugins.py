@@ -113,10 +113,11 @@ def _import(plugin: Plugin) -> type[Backend]:
             remedy=f"pip install --upgrade {plugin.distribution} (or the framework itself: pip install {error.name})",
         ) from error
     except Exception as error:
+        others = ", ".join(n for n in names() if n != plugin.name)
         raise PluginError(
             f"{who} failed while it was imported.",
             given=f"{type(error).__name__}: {error}",
-            remedy=f"reinstall it (pip install --force-reinstall {plugin.distribution}), or choose another backend: {', '.join(n for n in names() if n != plugin.name)}",
+            remedy=f"reinstall it (pip install --force-reinstall {plugin.distribution}), or choose another backend: {others}",
         ) from error
     manager = pluggy.PluginManager("unimodel")
     manager.add_hookspecs(hookspecs)

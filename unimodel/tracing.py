@@ -533,10 +533,7 @@ def apply(op: Op[Any], tensors: Sequence[Any], attrs: dict[str, Any]) -> Any:
         from unimodel.eager import apply_now
 
         return apply_now(op, tensors, attrs)
-    if op.promote:
-        values = _promoted(trace, op, tensors)
-    else:
-        values = [None if t is None else trace.as_tensor(t) for t in tensors]
+    values = _promoted(trace, op, tensors) if op.promote else [None if t is None else trace.as_tensor(t) for t in tensors]
     specs = [None if v is None else v.spec for v in values]
     try:
         if op.canonical is not None:

@@ -1,7 +1,8 @@
 """Trainer: the training step, written once, and the loop around it.
 
-``step`` is user code in the language of ops: it is traced once per kind of batch, compiled whole for the backend (forward, loss, gradient, clipping, update,
-metrics), and from then on only the compiled program runs. The loop feeds it, and reads results back when somebody needs them, at the latest at the end of an epoch.
+``step`` is user code in the language of ops: it is traced once per kind of batch, compiled whole for the backend (forward, loss, gradient,
+clipping, update, metrics), and from then on only the compiled program runs. The loop feeds it, and reads results back when somebody needs
+them, at the latest at the end of an epoch.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from unimodel.metrics import Metric
 from unimodel.model import Model, Parameter
 from unimodel.optimizer import Optimizer
 from unimodel.progress import Progress
+from unimodel.results import PendingNumber, PendingResults, Totals
 from unimodel.runtime import Program, Runtime
 from unimodel.tracing import Scalar, Tensor, current_trace, value_and_grad
 
@@ -39,9 +41,11 @@ UNREAD_STEPS = 512
 class Trainer:
     """Trains models on a backend.
 
-    Parameters: ``model`` a Model, or a dict of them for steps of one's own; ``loss`` a callable (input, target) of ops; ``optimizer`` an Optimizer, or a dict of them with the
-    models' names; ``metrics`` a list; ``backend`` a name, or None for the current one; ``device``; ``precision`` "float32" or "float64"; ``seed`` for weights, order and
-    masks; ``clip_grad_norm`` and ``clip_grad_value`` as PyTorch's functions of these names; ``differentiation`` "auto", "native" or "core".
+    ``model``: a Model, or a dict of them for steps of one's own. ``loss``: a callable (input, target) of ops. ``optimizer``: an Optimizer, or a
+    dict of them under the models' names. ``metrics``: a list. ``backend``: a name; None is the current one. ``device``: "cpu", or another that
+    the backend lists. ``precision``: "float32" or "float64". ``seed``: for weights, order and masks. ``clip_grad_norm``, ``clip_grad_value``: as
+    PyTorch's functions of these names. ``differentiation``: "auto", "native" or "core". ``check_finite``: whether a loss that is NaN or
+    infinite ends the run when it is read back.
     """
 
     def __init__(
@@ -284,8 +288,8 @@ class Trainer:
     ) -> History:
         """Train for ``epochs`` more epochs.
 
-        ``data`` is arrays (a tuple such as (x, y), a dict), or an iterable of batches. The last, smaller batch is trained on. The order of epoch e is the permutation that
-        (seed, e) names. ``max_steps`` ends the run early. Returns a History with sample-weighted means per epoch.
+        ``data`` is arrays (a tuple such as (x, y), a dict), or an iterable of batches. The last, smaller batch is trained on. The order of
+        epoch e is the permutation that (seed, e) names. ``max_steps`` ends the run early. Returns a History with sample-weighted means per epoch.
         """
         if sample_weight is not None:
             if not isinstance(data, tuple) or len(data) != 2:
@@ -405,7 +409,8 @@ class Trainer:
         return self._pending(program, handle)
 
     def _pending(self, program: Program, handle: Any) -> dict[str, Any]:
-        result = PendingResults(self, program, handle, self._um_steps)
+        step = self._um_steps
+        result = PendingResults(lambda: self._read(program, handle, step), self.metrics)
         current = recording.current()
         if current is not None and "loss" in program.traced.structure:
             current.step(float(result["loss"]))
@@ -543,95 +548,6 @@ def _weight(batch: Any, leaves: Sequence[Array]) -> float:
     if isinstance(batch, tuple) and len(batch) == 3 and leaves[-1].ndim == 1:
         return float(leaves[-1].sum())
     return float(next((len(a) for a in leaves if a.ndim), 1))
-
-
-class Totals:
-    """Sums over the batches of an epoch, in float64 on the host."""
-
-    def __init__(self, metrics: Mapping[str, Metric]) -> None:
-        self.metrics = metrics
-        self.sums: dict[str, Any] = {}
-        self.weights: dict[str, float] = {}
-
-    def add(self, values: Mapping[str, Array], weight: float) -> None:
-        for name, value in values.items():
-            share = value.astype("float64") * (1.0 if name in self.metrics else weight)
-            self.sums[name] = self.sums[name] + share if name in self.sums else share
-            self.weights[name] = self.weights.get(name, 0.0) + weight
-
-    def results(self) -> dict[str, float]:
-        return {n: self.metrics[n].result(s) if n in self.metrics else _plain(s / self.weights[n]) for n, s in self.sums.items()}
-
-    def single(self, values: Mapping[str, Array]) -> dict[str, Any]:
-        return {n: self.metrics[n].result(v) if n in self.metrics else _plain(v) for n, v in values.items()}
-
-
-def _plain(value: Any) -> Any:
-    return float(value) if np.ndim(value) == 0 else np.asarray(value)
-
-
-class PendingResults:
-    """A step's results, read back from the backend at the first look."""
-
-    def __init__(self, trainer: Trainer, program: Program, handle: Any, step: int) -> None:
-        self._source: Any = (trainer, program, handle, step)
-        self._values: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        if self._source is not None:
-            trainer, program, handle, step = self._source
-            values = trainer._read(program, handle, step)
-            self._values = Totals({m.name: m for m in trainer.metrics}).single(values)
-            self._source = None
-        return self._values[name]
-
-
-class PendingNumber:
-    """A number that a step returned; ``float()`` and NumPy read it."""
-
-    __slots__ = ("_name", "_results")
-
-    def __init__(self, results: PendingResults, name: str) -> None:
-        self._results = results
-        self._name = name
-
-    @property
-    def value(self) -> Any:
-        return self._results[self._name]
-
-    def __float__(self) -> float:
-        return float(self.value)
-
-    def item(self) -> float:
-        return float(self.value)
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
-        return np.asarray(self.value, dtype)
-
-    def __repr__(self) -> str:
-        return repr(self.value)
-
-    def __hash__(self) -> int:
-        return hash(self.value)
-
-    def __format__(self, spec: str) -> str:
-        return format(self.value, spec)
-
-    def __reduce__(self) -> Any:
-        return (_identity, (self.value,))
-
-
-def _identity(value: Any) -> Any:
-    return value
-
-
-for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "lt", "le", "gt", "ge", "eq", "ne", "neg", "abs"):
-
-    def _operator(self: PendingNumber, *others: Any, _method: str = f"__{_name}__") -> Any:
-        values = [o.value if isinstance(o, PendingNumber) else o for o in others]
-        return getattr(self.value, _method)(*values)
-
-    setattr(PendingNumber, f"__{_name}__", _operator)
 
 
 class _EvalMode:

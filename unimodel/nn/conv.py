@@ -9,7 +9,7 @@ from unimodel import init, ops
 from unimodel.errors import ShapeError
 from unimodel.model import Model, Parameter
 from unimodel.nn.arguments import positive, tuple_of
-from unimodel.ops.nn import same_padding
+from unimodel.ops.conv import same_padding
 from unimodel.tracing import Tensor
 
 

@@ -1,15 +1,28 @@
 """The catalogue: every op, once.
 
 Array ops follow the Array API standard's names, neural ones PyTorch's. ``catalogue`` maps names to definitions; a backend lowers its primitives.
+Rules refer to other ops through this module, so that the files below can be read in any order.
 """
 
-from unimodel.ops.array import *  # noqa: F403  the op modules' public names are this module's
+# ruff: noqa: F403  the op modules' public names are this module's
+from unimodel.ops.activation import *
+from unimodel.ops.attention import *
+from unimodel.ops.comparison import *
+from unimodel.ops.conv import *
+from unimodel.ops.creation import *
 from unimodel.ops.definition import Op as Op
 from unimodel.ops.definition import catalogue as catalogue
 from unimodel.ops.definition import composite as composite
 from unimodel.ops.definition import primitive as primitive
-from unimodel.ops.loss import *  # noqa: F403  the op modules' public names are this module's
-from unimodel.ops.nn import *  # noqa: F403  the op modules' public names are this module's
-from unimodel.ops.optim import *  # noqa: F403  the op modules' public names are this module's
-from unimodel.ops.random import *  # noqa: F403  the op modules' public names are this module's
+from unimodel.ops.elementwise import *
+from unimodel.ops.indexing import *
+from unimodel.ops.linalg import *
+from unimodel.ops.linear import *
+from unimodel.ops.loss import *
+from unimodel.ops.manipulation import *
+from unimodel.ops.normalization import *
+from unimodel.ops.optim import *
+from unimodel.ops.pooling import *
+from unimodel.ops.random import *
+from unimodel.ops.reduction import *
 from unimodel.ops.samples import Sample as Sample

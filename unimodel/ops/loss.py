@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import unimodel.ops as ops
 from unimodel.errors import ShapeError
 from unimodel.graph import FLOATS
-from unimodel.ops import array as ops
+from unimodel.ops.activation import log_softmax, softplus
 from unimodel.ops.definition import composite
-from unimodel.ops.nn import log_softmax, softplus
 from unimodel.ops.rules import known
 from unimodel.ops.samples import Sample, distinct, integers, normal, uniform
 from unimodel.tracing import Tensor

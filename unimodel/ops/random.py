@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from unimodel.errors import ShapeError, TraceError
-from unimodel.ops.nn import masked_dropout
+from unimodel.ops.attention import masked_dropout
 from unimodel.tracing import Tensor, current_trace
 
 __all__ = [

@@ -10,6 +10,9 @@ from unimodel.errors import ShapeError
 from unimodel.graph import FLOATS, TensorSpec
 from unimodel.ops.definition import Canonical
 
+BOTH = ("x1", "x2")
+"""The operands of a binary op, which meet in one dtype."""
+
 
 def broadcast_shapes(*shapes: tuple[Size, ...]) -> tuple[Size, ...]:
     """The shape NumPy's broadcasting gives."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from unimodel.errors import UnsupportedError
 from unimodel.graph import Graph, Node, Value
-from unimodel.ops.array import astype, broadcast_to
+from unimodel.ops import astype, broadcast_to
 from unimodel.ops.definition import Application, value_and_grad_op
 from unimodel.passes.decompose import decompose
 from unimodel.passes.rewrite import Rewriter, rewrite

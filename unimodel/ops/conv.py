@@ -1,0 +1,147 @@
+"""Convolution: one primitive and its two gradients, each the gradient of the other two.
+
+Images are (N, C, *spatial) on every backend; a backend whose kernels want another order moves the axes in its own lowering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import unimodel.ops as ops
+from unimodel.dim import Size
+from unimodel.errors import ShapeError
+from unimodel.graph import TensorSpec
+from unimodel.ops.definition import Application, primitive
+from unimodel.ops.rules import (
+    canonical_spatial,
+    known,
+    need_float,
+)
+from unimodel.ops.samples import Sample, normal
+from unimodel.tracing import Tensor
+
+__all__ = [
+    "conv",
+    "conv2d",
+    "conv_input_gradient",
+    "conv_weight_gradient",
+]
+
+
+def _conv_size(size: Size, kernel: Size, stride: int, padding: tuple[int, int], dilation: int) -> Size:
+    span = dilation * (known(kernel) - 1) + 1
+    out = (known(size) + padding[0] + padding[1] - span) // stride + 1
+    if out < 1:
+        raise ShapeError(
+            "the kernel is larger than the padded input.",
+            expected=f"a padded size of at least {span}",
+            given=f"{known(size)} with padding {padding}",
+            remedy="make the kernel smaller or the padding larger",
+        )
+    return out
+
+
+CONV = [
+    Sample(normal(2, 3, 6, 5), normal(4, 3, 3, 3)),
+    Sample(normal(2, 3, 6, 5), normal(4, 3, 3, 2), stride=2, padding=1),
+    Sample(normal(1, 2, 7, 7), normal(3, 2, 3, 3), stride=(2, 1), padding=((1, 2), (0, 1)), dilation=2),
+    Sample(normal(2, 4, 5, 5), normal(6, 2, 3, 3), padding=1, groups=2),
+    Sample(normal(2, 3, 8), normal(4, 3, 3), stride=2, padding=1),
+    Sample(normal(2, 3, 5, 5), normal(2, 3, 1, 1)),
+]
+_canonical_conv = canonical_spatial("stride", "padding", "dilation")
+
+
+@primitive(canonical=_canonical_conv, samples=CONV)
+def conv(x: TensorSpec, weight: TensorSpec, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> TensorSpec:
+    """Cross-correlation: x (N, C, *spatial), weight (out, C / groups, *kernel). Padding is a number, or (before, after) pairs, per dimension."""
+    need_float(x)
+    if weight.ndim != x.ndim:
+        raise ShapeError(
+            f"the input must have {weight.ndim} dimensions.",
+            expected=f"(N, {weight.shape[1] * groups}, *spatial)",
+            given=str(x),
+            remedy="add the batch or channel dimension",
+        )
+    if x.shape[1] != weight.shape[1] * groups:
+        raise ShapeError(
+            "the input's channels are not the layer's in_channels.",
+            expected=f"{weight.shape[1] * groups} channels in dimension 1",
+            given=str(x),
+            remedy="images are (N, C, H, W); move the channels with um.ops.moveaxis(x, -1, 1) if they come last",
+        )
+    if known(weight.shape[0]) % groups:
+        raise ShapeError("groups must divide the output channels.", given=f"{weight.shape[0]} channels, {groups} groups")
+    spatial = (_conv_size(*p) for p in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True))
+    return x.with_shape(x.shape[0], weight.shape[0], *spatial)
+
+
+def _conv_attrs(node: Application) -> dict[str, Any]:
+    return {k: node.attrs[k] for k in ("stride", "padding", "dilation", "groups")}
+
+
+@conv.vjp
+def _(node: Application, g: Tensor) -> Any:
+    x, weight = node.inputs
+    attrs = _conv_attrs(node)
+    return conv_input_gradient(g, weight, spatial=x.shape[2:], **attrs), conv_weight_gradient(x, g, kernel=weight.shape[2:], **attrs)
+
+
+@primitive(
+    samples=[
+        Sample(normal(2, 4, 4, 3), normal(4, 3, 3, 3), spatial=(6, 5), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1),
+        Sample(normal(2, 4, 3, 3), normal(4, 3, 3, 3), spatial=(6, 6), stride=(2, 2), padding=((1, 1), (1, 1)), dilation=(1, 1), groups=1),
+        Sample(normal(2, 6, 5, 5), normal(6, 2, 3, 3), spatial=(5, 5), stride=(1, 1), padding=((1, 1), (1, 1)), dilation=(1, 1), groups=2),
+    ]
+)
+def conv_input_gradient(g: TensorSpec, weight: TensorSpec, spatial: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> TensorSpec:
+    """The gradient of ``conv`` with respect to its input, whose spatial sizes are ``spatial``; also a transposed convolution."""
+    return g.with_shape(g.shape[0], weight.shape[1] * groups, *spatial)
+
+
+@conv_input_gradient.vjp
+def _(node: Application, h: Tensor) -> Any:
+    g, weight = node.inputs
+    attrs = _conv_attrs(node)
+    return conv(h, weight, **attrs), conv_weight_gradient(h, g, kernel=weight.shape[2:], **attrs)
+
+
+@primitive(
+    samples=[
+        Sample(normal(2, 3, 6, 5), normal(2, 4, 4, 3), kernel=(3, 3), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1),
+        Sample(normal(2, 3, 6, 6), normal(2, 4, 3, 3), kernel=(3, 3), stride=(2, 2), padding=((1, 1), (1, 1)), dilation=(1, 1), groups=1),
+        Sample(normal(2, 4, 5, 5), normal(2, 6, 5, 5), kernel=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)), dilation=(1, 1), groups=2),
+    ]
+)
+def conv_weight_gradient(x: TensorSpec, g: TensorSpec, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> TensorSpec:
+    """The gradient of ``conv`` with respect to its weight, whose spatial sizes are ``kernel``."""
+    return x.with_shape(g.shape[1], known(x.shape[1]) // groups, *kernel)
+
+
+@conv_weight_gradient.vjp
+def _(node: Application, h: Tensor) -> Any:
+    x, g = node.inputs
+    attrs = _conv_attrs(node)
+    return conv_input_gradient(g, h, spatial=x.shape[2:], **attrs), conv(x, h, **attrs)
+
+
+def conv2d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
+    """2-d convolution with a bias per output channel; ``padding="same"`` keeps the size at stride 1, ``"valid"`` is none."""
+    if isinstance(padding, str):
+        padding = same_padding(padding, weight.shape[2:], stride, dilation)
+    y = conv(input, weight, stride, padding, dilation, groups)
+    return y if bias is None else y + ops.reshape(bias, (-1,) + (1,) * (y.ndim - 2))
+
+
+def same_padding(padding: str, kernel: Sequence[Size], stride: Any, dilation: Any) -> Any:
+    """PyTorch's ``"same"`` and ``"valid"`` as (before, after) pairs; an odd total is padded more after."""
+    if padding == "valid":
+        return ((0, 0),) * len(kernel)
+    if padding != "same":
+        raise ShapeError("padding is a number, one per dimension, 'same' or 'valid'.", given=padding)
+    if any(s != 1 for s in ((stride,) if isinstance(stride, int) else stride)):
+        raise ShapeError("padding='same' needs stride 1, as in PyTorch.", given=f"stride {stride}", remedy="give the padding as numbers")
+    dilations = (dilation,) * len(kernel) if isinstance(dilation, int) else tuple(dilation)
+    totals = [d * (known(k) - 1) for d, k in zip(dilations, kernel, strict=True)]
+    return tuple((t // 2, t - t // 2) for t in totals)

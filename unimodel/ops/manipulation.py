@@ -1,0 +1,242 @@
+"""Other shapes of the same elements: reshaping, reordering, joining, padding."""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from unimodel.dim import Dim, Size, product
+from unimodel.errors import ShapeError
+from unimodel.graph import TensorSpec
+from unimodel.ops.definition import Application, primitive
+from unimodel.ops.elementwise import unbroadcast
+from unimodel.ops.indexing import cut, cut_axis
+from unimodel.ops.rules import (
+    axes_of,
+    axis_index,
+    broadcast_shapes,
+    canonical_axes,
+    known,
+)
+from unimodel.ops.samples import Sample, normal
+from unimodel.tracing import Tensor
+
+__all__ = [
+    "broadcast_to",
+    "chunk",
+    "concat",
+    "expand_dims",
+    "flatten",
+    "flip",
+    "matrix_transpose",
+    "moveaxis",
+    "pad_constant",
+    "permute_dims",
+    "reshape",
+    "split",
+    "squeeze",
+    "stack",
+    "swapaxes",
+]
+
+
+def _canonical_reshape(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
+    shape = attrs["shape"]
+    target = list((shape,) if isinstance(shape, (int, Dim)) else shape)
+    total = product(specs[0].shape)
+    unknown = [i for i, s in enumerate(target) if s == -1]
+    if len(unknown) > 1:
+        raise ShapeError("only one size can be left to be found.", given=shape)
+    if unknown:
+        rest = product(tuple(s for s in target if s != -1))
+        if rest == 0 or total % rest != 0:  # type: ignore[operator]  # a symbolic divisor of a number makes the trace start anew
+            raise ShapeError("the elements do not fill this shape.", expected=f"a multiple of {rest} elements", given=f"{specs[0]}, shape {shape}")
+        target[unknown[0]] = total // rest
+    attrs["shape"] = tuple(target)
+
+
+@primitive(
+    canonical=_canonical_reshape,
+    samples=[Sample(normal(2, 6), (3, 4)), Sample(normal(2, 6), (-1,)), Sample(normal(2, 3, 4), (2, -1, 2)), Sample(normal(1), ())],
+)
+def reshape(x: TensorSpec, shape: Any) -> TensorSpec:
+    """The same elements in row-major order in another shape; one size may be -1."""
+    if product(shape) != product(x.shape):
+        raise ShapeError("the number of elements must stay.", expected=f"{product(x.shape)} elements", given=f"{x} to shape {shape}")
+    return x.with_shape(*shape)
+
+
+@reshape.vjp
+def _(node: Application, g: Tensor) -> Any:
+    return reshape(g, node.inputs[0].shape)
+
+
+def _canonical_permutation(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
+    rank = specs[0].ndim
+    axes = tuple(axis_index(a, rank) for a in attrs["axes"])
+    if sorted(axes) != list(range(rank)):
+        raise ShapeError("axes must name every dimension once.", expected=f"a permutation of 0 to {rank - 1}", given=attrs["axes"])
+    attrs["axes"] = axes
+
+
+@primitive(canonical=_canonical_permutation, samples=[Sample(normal(2, 3), (1, 0)), Sample(normal(2, 3, 4), (2, 0, 1)), Sample(normal(2, 3, 4), (0, -1, 1))])
+def permute_dims(x: TensorSpec, axes: Any) -> TensorSpec:
+    """The dimensions in another order."""
+    return x.with_shape(*(x.shape[a] for a in axes))
+
+
+@permute_dims.vjp
+def _(node: Application, g: Tensor) -> Any:
+    return permute_dims(g, tuple(int(i) for i in np.argsort(node.attrs["axes"])))
+
+
+@primitive(samples=[Sample(normal(3), (2, 3)), Sample(normal(2, 1), (2, 4)), Sample(normal(), (2,)), Sample(normal(2, 1, 3), (5, 2, 4, 3))])
+def broadcast_to(x: TensorSpec, shape: Any) -> TensorSpec:
+    """``x`` repeated along its dimensions of size 1, and new leading ones, to this shape."""
+    if broadcast_shapes(x.shape, shape) != tuple(shape):
+        raise ShapeError("the shape does not broadcast to the target.", expected=f"a shape that broadcasts to {shape}", given=str(x))
+    return x.with_shape(*shape)
+
+
+@broadcast_to.vjp
+def _(node: Application, g: Tensor) -> Any:
+    return unbroadcast(g, node.inputs[0])
+
+
+def _canonical_concat(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
+    if not specs:
+        raise ShapeError("nothing to join.", expected="at least one tensor")
+    attrs["axis"] = axis_index(attrs["axis"], specs[0].ndim)
+
+
+@primitive(
+    promote=("arrays",),
+    canonical=_canonical_concat,
+    samples=[Sample([normal(2, 3), normal(4, 3)]), Sample([normal(2, 3), normal(2, 1), normal(2, 2)], axis=-1)],
+)
+def concat(arrays: Sequence[TensorSpec], axis: int = 0) -> TensorSpec:
+    """Tensors joined along an existing axis."""
+    first = arrays[0]
+    for x in arrays:
+        if x.ndim != first.ndim or builtins.any(a != b for i, (a, b) in enumerate(zip(x.shape, first.shape, strict=True)) if i != axis):
+            raise ShapeError(f"all sizes but axis {axis} must agree.", given=" and ".join(str(a) for a in arrays))
+    total: Size = 0
+    for x in arrays:
+        total = total + x.shape[axis]
+    return first.with_shape(*(total if i == axis else s for i, s in enumerate(first.shape)))
+
+
+@concat.vjp
+def _(node: Application, g: Tensor) -> Any:
+    axis = node.attrs["axis"]
+    pieces, start = [], 0
+    for x in node.inputs:
+        stop = start + x.shape[axis]
+        pieces.append(cut_axis(g, axis, start, stop))
+        start = stop
+    return tuple(pieces)
+
+
+def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
+    """Tensors of one shape joined along a new axis."""
+    return concat([expand_dims(a, axis) for a in arrays], axis=axis)
+
+
+def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
+    """PyTorch's split: pieces of one size (the last may be smaller) or of the given sizes along ``dim``."""
+    axis = axis_index(dim, x.ndim)
+    total = known(x.shape[axis])
+    sizes = split_size_or_sections
+    if isinstance(sizes, int):
+        sizes = [builtins.min(sizes, total - i) for i in range(0, total, sizes)]
+    if builtins.sum(sizes) != total:
+        raise ShapeError("the pieces must add up.", expected=f"sizes that add up to {total}", given=sizes)
+    starts = np.cumsum([0, *sizes])
+    return tuple(cut_axis(x, axis, int(a), int(b)) for a, b in itertools.pairwise(starts))
+
+
+def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+    """PyTorch's chunk: at most ``chunks`` pieces of equal size along ``dim``."""
+    return split(x, -(-known(x.shape[axis_index(dim, x.ndim)]) // chunks), dim)
+
+
+def expand_dims(x: Any, axis: int) -> Tensor:
+    """``x`` with a new dimension of size 1 at ``axis``."""
+    shape = list(x.shape)
+    shape.insert(axis_index(axis, len(shape) + 1), 1)
+    return reshape(x, tuple(shape))
+
+
+def squeeze(x: Any, axis: int | tuple[int, ...]) -> Tensor:
+    """``x`` without these dimensions, which must have size 1."""
+    axes = axes_of(axis, x.ndim)
+    if builtins.any(x.shape[a] != 1 for a in axes):
+        raise ShapeError("only dimensions of size 1 can be left out.", given=f"shape {x.shape}, axis {axis}")
+    return reshape(x, tuple(s for i, s in enumerate(x.shape) if i not in axes))
+
+
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """The dimensions from ``start_dim`` to ``end_dim`` made one, as PyTorch's flatten."""
+    if x.ndim == 0:
+        return reshape(x, (1,))
+    first, last = axis_index(start_dim, x.ndim), axis_index(end_dim, x.ndim)
+    return reshape(x, (*x.shape[:first], product(tuple(x.shape[first : last + 1])), *x.shape[last + 1 :]))
+
+
+def matrix_transpose(x: Any) -> Tensor:
+    """The last two dimensions swapped."""
+    return swapaxes(x, -1, -2)
+
+
+def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
+    """Two dimensions swapped (PyTorch's ``transpose``)."""
+    axes = list(range(x.ndim))
+    a, b = axis_index(axis1, x.ndim), axis_index(axis2, x.ndim)
+    axes[a], axes[b] = axes[b], axes[a]
+    return permute_dims(x, tuple(axes))
+
+
+def moveaxis(x: Any, source: int, destination: int) -> Tensor:
+    """One dimension moved to another place."""
+    axes = [i for i in range(x.ndim) if i != axis_index(source, x.ndim)]
+    axes.insert(axis_index(destination, x.ndim), axis_index(source, x.ndim))
+    return permute_dims(x, tuple(axes))
+
+
+@primitive(canonical=canonical_axes, samples=[Sample(normal(3, 2)), Sample(normal(3, 2), axis=0)])
+def flip(x: TensorSpec, axis: Any = None) -> TensorSpec:
+    """The elements in reverse order along ``axis``."""
+    return x
+
+
+@flip.vjp
+def _(node: Application, g: Tensor) -> Any:
+    return flip(g, axis=node.attrs["axis"])
+
+
+def _canonical_pad(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
+    widths = tuple(tuple(w) for w in attrs["widths"])
+    if len(widths) != specs[0].ndim or builtins.any(len(w) != 2 for w in widths):
+        raise ShapeError("widths needs one (before, after) pair per dimension.", given=attrs["widths"])
+    attrs["widths"] = widths
+
+
+@primitive(
+    canonical=_canonical_pad, samples=[Sample(normal(2, 3), ((0, 1), (2, 0))), Sample(normal(3), ((1, 1),), value=-1.5), Sample(normal(2, 3), ((0, 0), (0, 0)))]
+)
+def pad_constant(x: TensorSpec, widths: Any, value: float = 0.0) -> TensorSpec:
+    """``x`` surrounded by a constant: (before, after) counts per dimension, none negative."""
+    if builtins.any(isinstance(n, int) and n < 0 for w in widths for n in w):
+        raise ShapeError("widths must not be negative.", given=widths, remedy="slice instead")
+    return x.with_shape(*(s + lo + hi for s, (lo, hi) in zip(x.shape, widths, strict=True)))
+
+
+@pad_constant.vjp
+def _(node: Application, g: Tensor) -> Any:
+    shape = node.inputs[0].shape
+    lows = [w[0] for w in node.attrs["widths"]]
+    return cut(g, lows, [lo + s for lo, s in zip(lows, shape, strict=True)])
