@@ -1,0 +1,42 @@
+# The commands of this repository. `make setup` is what the others build on; it does nothing when the environment is up to date.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PROJECTS := $(wildcard pyproject.toml backends/*/pyproject.toml conformance/pyproject.toml)
+# the frameworks first, so that the pins decide which builds are taken
+FRAMEWORKS := torch tensorflow-cpu mxnet numpy
+
+.PHONY: setup demo test lint bench docs clean
+
+setup: $(STAMP)
+
+$(STAMP): $(PROJECTS) constraints.txt requirements-dev.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(FRAMEWORKS) --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt $(foreach project,$(PROJECTS),--editable ./$(dir $(project)))
+	touch $@
+
+demo: setup
+	$(BIN)/python examples/demo.py
+
+test: setup lint
+	$(BIN)/python -m pytest -q --doctest-modules unimodel tests
+	for backend in numpy torch tensorflow mxnet; do \
+		(! test -d backends/$$backend/tests || $(BIN)/python -m pytest -q backends/$$backend/tests) || exit 1; \
+		$(BIN)/python -m pytest -q --pyargs unimodel_conformance --backend $$backend || exit 1; \
+	done
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+docs: setup
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf $(VENV)
