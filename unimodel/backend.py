@@ -181,6 +181,10 @@ class Backend(ABC):
     distribution: ClassVar[str] = ""
     lowerings: ClassVar[Lowerings]
     capabilities: ClassVar[Mapping[Capability, Literal[True] | Gap]] = {}
+    tolerances: ClassVar[Mapping[str, float]] = {}
+    """The relative error per dtype that this backend asks of the conformance suite, which caps it; float32 and float64 have defaults there."""
+    known_defects: ClassVar[Mapping[str, Gap]] = {}
+    """Conformance tests that fail or are refused here, by test id, each with its reason. Strict: one that passes fails the suite."""
 
     def __init__(self, device: str = "cpu") -> None:
         if device not in self.devices():
