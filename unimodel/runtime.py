@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from unimodel import nest, plugins, random
+from unimodel import nest, plugins, random, recording
 from unimodel.backend import Backend, Capability, CompileOptions, Executable
 from unimodel.data.bounds import IndexBound, index_bounds
 from unimodel.dim import Dim
@@ -159,6 +159,9 @@ class Runtime:
         specs = tuple(TensorSpec((symbol, *a.shape[1:]) if a.ndim else (), a.dtype.name) for a in leaves)
         sizes = {"N": next(iter(lengths))} if lengths else {}
         traced = trace(function, nest.rebuild(batch, iter(specs)), names=self.names, float_dtype=self.float_dtype, sizes=sizes)
+        current = recording.current()
+        if current is not None:
+            current.graph(traced.graph)
         try:
             executable = self.backend.compile(traced.graph, self.store, self.options)
         except UnimodelError:

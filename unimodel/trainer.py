@@ -90,8 +90,7 @@ class Trainer:
         self.stop_training = False
         current = recording.current()
         if current is not None:
-            current.trainers += 1
-            precision = current.precision or precision
+            precision = current.trainer(precision)
         self._um_runtime = runtime = Runtime(self.models, backend, device, precision, seed, CompileOptions(differentiation))
         for key, each in self.optimizers.items():
             each.bind(runtime, self._parameters(key), f"optimizer.{key}" if key else "optimizer")
@@ -352,8 +351,8 @@ class Trainer:
                 program, handle, step, weight = unread.pop(0)
                 values = self._read(program, handle, step)
                 totals.add(values, weight)
-                if current is not None and "loss" in values:
-                    current.step(float(values["loss"]))
+                if current is not None:
+                    current.step(values)
                 for callback in watching:
                     callback.on_step_end(self, step, totals.single(values))
 
@@ -367,7 +366,7 @@ class Trainer:
             first = self._um_steps
             for i, handle in enumerate(self._run_steps(program, steps)):
                 unread.append((program, handle, first + i + 1, _weight(batch, steps[i])))
-            if watching:
+            if watching or (current is not None and current.most_steps is not None):
                 read(0)
             elif len(unread) > UNREAD_STEPS:
                 read(UNREAD_STEPS // 2)
@@ -412,8 +411,8 @@ class Trainer:
         step = self._um_steps
         result = PendingResults(lambda: self._read(program, handle, step), self.metrics)
         current = recording.current()
-        if current is not None and "loss" in program.traced.structure:
-            current.step(float(result["loss"]))
+        if current is not None:
+            current.step({name: result[name] for name in program.traced.structure})
         return {name: PendingNumber(result, name) for name in program.traced.structure}
 
     # evaluate and predict
