@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,8 +32,11 @@ PREFERENCE = ("torch", "tensorflow", "jax", "mxnet", "numpy")
 ENVIRONMENT_VARIABLE = "UNIMODEL_BACKEND"
 
 _chosen: ContextVar[str | None] = ContextVar("unimodel_backend", default=None)
-_forced: ContextVar[str | None] = ContextVar("unimodel_forced_backend", default=None)
+_forced: str | None = None
 _loaded: dict[tuple[str, str], type[Backend]] = {}
+
+import_seconds: dict[str, float] = {}
+"""How long each loaded backend took to import, its framework included where that was not imported before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +56,27 @@ class Plugin:
 
 def installed() -> list[Plugin]:
     """Every entry point that announces a backend, of whatever API version, in order of name."""
-    found = []
+    found: dict[str, list[Plugin]] = {}
     for distribution in importlib.metadata.distributions():
-        for point in distribution.entry_points:
-            if point.group.startswith("unimodel.backends.v"):
-                name = distribution.metadata["Name"] or "unknown"
-                found.append(Plugin(point.name, name, distribution.version, point.group, point.value))
-    return sorted(set(found), key=lambda p: (p.name, p.group, p.distribution))
+        announced = _announced(distribution)
+        if announced:
+            # a distribution that is there twice is imported from where it comes first on the path
+            found.setdefault(announced[0].distribution.lower().replace("_", "-").replace(".", "-"), announced)
+    return sorted({p for plugins in found.values() for p in plugins}, key=lambda p: (p.name, p.group, p.distribution))
+
+
+def _announced(distribution: importlib.metadata.Distribution) -> list[Plugin]:
+    try:
+        points = [p for p in distribution.entry_points if p.group.startswith("unimodel.backends.v")]
+    except Exception:  # some distribution's damaged metadata, whose it may be: it must not take the others down
+        return []
+    if not points:
+        return []
+    try:
+        name, version = distribution.metadata["Name"] or "unknown", distribution.version or "unknown"
+    except Exception:
+        name = version = "unknown"
+    return [Plugin(p.name, name, version, p.group, p.value) for p in points]
 
 
 def names() -> list[str]:
@@ -98,7 +116,9 @@ def load(name: str) -> type[Backend]:
     (plugin,) = candidates
     key = (plugin.name, plugin.target)
     if key not in _loaded:
+        started = time.perf_counter()
         _loaded[key] = _import(plugin)
+        import_seconds[name] = time.perf_counter() - started
     return _loaded[key]
 
 
@@ -112,7 +132,7 @@ def _import(plugin: Plugin) -> type[Backend]:
             given=str(error),
             remedy=f"pip install --upgrade {plugin.distribution} (or the framework itself: pip install {error.name})",
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         others = ", ".join(n for n in names() if n != plugin.name)
         raise PluginError(
             f"{who} failed while it was imported.",
@@ -137,6 +157,13 @@ def _import(plugin: Plugin) -> type[Backend]:
         )
     if not (isinstance(backend, type) and issubclass(backend, Backend)):
         raise PluginError(f"{who} returns no backend class.", expected="a subclass of unimodel.backend.Backend", given=repr(backend))
+    if not (isinstance(backend.api, tuple) and len(backend.api) == 2 and all(isinstance(n, int) for n in backend.api)):
+        raise PluginError(
+            f"{who} does not say which API version it is made for.",
+            expected=f"api = ({API_VERSION[0]}, minor)",
+            given=f"api = {backend.api!r}",
+            remedy=f"report it to the authors of {plugin.distribution}",
+        )
     if backend.api[0] != API_VERSION[0] or backend.api[1] > API_VERSION[1]:
         raise PluginError(
             f"{who} is made for another API version.",
@@ -163,19 +190,19 @@ def use_backend(name: str) -> Iterator[None]:
 
 @contextmanager
 def forced_backend(name: str | None) -> Iterator[None]:
-    """As ``use_backend``, and also where a script names another; for tools that run a script as it is."""
-    token = _forced.set(name)
+    """As ``use_backend``, and also where a script names another, in all threads; for tools that run a script as it is."""
+    global _forced
+    before, _forced = _forced, name
     try:
         yield
     finally:
-        _forced.reset(token)
+        _forced = before
 
 
 def choose(name: str | None) -> str:
     """The backend's name that ``backend=name`` stands for here."""
-    forced = _forced.get()
-    if forced is not None:
-        return forced
+    if _forced is not None:
+        return _forced
     if name is None:
         name = _chosen.get() or os.environ.get(ENVIRONMENT_VARIABLE) or None
     if name is not None:
