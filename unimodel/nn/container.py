@@ -49,6 +49,8 @@ class _Listed(Model):
 class Sequential(_Listed):
     """Layers applied one after the other.
 
+    >>> import numpy as np
+    >>> from unimodel.nn import Linear, ReLU
     >>> Sequential(Linear(2, 3), ReLU())(np.zeros((1, 2), "float32")).shape
     (1, 3)
     """

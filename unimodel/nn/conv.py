@@ -20,6 +20,7 @@ class Conv2d(Model):
     number, one per dimension, "same" (stride 1) or "valid"; zeros are padded. Source:
     https://pytorch.org/docs/stable/generated/torch.nn.Conv2d.html
 
+    >>> import numpy as np
     >>> Conv2d(1, 4, 3, padding=1)(np.zeros((2, 1, 8, 8), "float32")).shape
     (2, 4, 8, 8)
     """

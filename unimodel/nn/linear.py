@@ -18,6 +18,7 @@ class Linear(Model):
     Shapes: x (..., in_features) gives (..., out_features); ``weight`` (out_features, in_features), ``bias`` (out_features,), both drawn
     uniformly in ±1/sqrt(in_features). Source: https://pytorch.org/docs/stable/generated/torch.nn.Linear.html
 
+    >>> import numpy as np
     >>> Linear(3, 2)(np.zeros((4, 3), "float32")).shape
     (4, 2)
     """

@@ -19,6 +19,7 @@ from unimodel.ops.rules import (
     canonical_axis,
     known,
     need_integer,
+    shapes_agree,
 )
 from unimodel.ops.samples import Sample, integers, normal
 from unimodel.tracing import Tensor, TensorLike
@@ -216,7 +217,7 @@ def _(node: Application, g: Tensor) -> Any:
 def take_along_axis(x: TensorSpec, indices: TensorSpec, axis: int = -1) -> TensorSpec:
     """For each place of ``indices``, the element of ``x`` at that index along ``axis`` and the same place otherwise."""
     need_integer(indices, "indices")
-    if indices.ndim != x.ndim or builtins.any(a != b for i, (a, b) in enumerate(zip(indices.shape, x.shape, strict=True)) if i != axis):
+    if indices.ndim != x.ndim or not shapes_agree((*indices.shape[:axis], *indices.shape[axis + 1 :]), (*x.shape[:axis], *x.shape[axis + 1 :])):
         raise ShapeError(f"indices must have the input's shape but for axis {axis}.", expected=str(x), given=str(indices))
     return x.with_shape(*indices.shape)
 

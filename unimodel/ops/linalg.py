@@ -13,6 +13,7 @@ from unimodel.ops.rules import (
     BOTH,
     broadcast_shapes,
     need_float,
+    sizes_agree,
 )
 from unimodel.ops.samples import Sample, normal
 from unimodel.tracing import Tensor
@@ -38,7 +39,7 @@ def matmul(x1: TensorSpec, x2: TensorSpec) -> TensorSpec:
     need_float(x1, "matmul's operands")
     a = x1.shape if x1.ndim > 1 else (1, *x1.shape)
     b = x2.shape if x2.ndim > 1 else (*x2.shape, 1)
-    if x1.ndim == 0 or x2.ndim == 0 or a[-1] != b[-2]:
+    if x1.ndim == 0 or x2.ndim == 0 or not sizes_agree(a[-1], b[-2]):
         raise ShapeError("the inner sizes must agree.", expected="x1's last size equal to x2's last but one", given=f"{x1} and {x2}")
     shape = (*broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1]) if len(a) > 2 or len(b) > 2 else (a[-2], b[-1])
     if x1.ndim == 1:

@@ -11,6 +11,7 @@ from unimodel.ops.definition import Application, composite
 from unimodel.ops.rules import (
     known,
     need_integer,
+    sizes_agree,
 )
 from unimodel.ops.samples import Sample, integers, normal
 from unimodel.tracing import Tensor
@@ -31,7 +32,7 @@ __all__ = [
 )
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weight.T + bias``: x (..., in_features), weight (out_features, in_features), bias (out_features,)."""
-    if x.ndim == 0 or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
+    if x.ndim == 0 or weight.ndim != 2 or not sizes_agree(x.shape[-1], weight.shape[1]):
         raise ShapeError(
             "the input's last size is not the layer's in_features.",
             expected=f"(..., {weight.shape[-1]})",

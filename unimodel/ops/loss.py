@@ -12,7 +12,7 @@ from unimodel.errors import ShapeError
 from unimodel.graph import FLOATS
 from unimodel.ops.activation import log_softmax, softplus
 from unimodel.ops.definition import composite
-from unimodel.ops.rules import known
+from unimodel.ops.rules import known, shapes_agree
 from unimodel.ops.samples import Sample, distinct, integers, normal, uniform
 from unimodel.tracing import Tensor
 
@@ -28,7 +28,7 @@ PAIR = [Sample(distinct(4, 2), normal(4, 2)), Sample(distinct(5), normal(5))]
 
 def same_shape(input: Tensor, target: Tensor) -> Tensor:
     """``target`` in the input's dtype; shapes that differ are refused, since broadcasting (N, 1) with (N,) is never what was meant."""
-    if input.shape != target.shape:
+    if not shapes_agree(input.shape, target.shape):
         raise ShapeError(
             "predictions and targets must have the same shape.",
             expected=f"targets of shape {input.shape}",
@@ -88,9 +88,9 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, i
     """
     axis = 0 if input.ndim == 1 else 1
     shape = (*input.shape[:axis], *input.shape[axis + 1 :])
-    if target.dtype in FLOATS and target.shape == input.shape:
+    if target.dtype in FLOATS and shapes_agree(target.shape, input.shape):
         return _probabilities(input, target, weight, label_smoothing, axis)
-    if target.dtype in FLOATS or target.dtype == "bool" or target.shape != shape:
+    if target.dtype in FLOATS or target.dtype == "bool" or not shapes_agree(target.shape, shape):
         raise ShapeError(
             "cross-entropy takes class indices, or a probability for each class.",
             expected=f"int64 {shape} with classes in [0, {input.shape[axis]}), or {input.spec} of probabilities",

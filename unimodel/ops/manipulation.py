@@ -21,6 +21,8 @@ from unimodel.ops.rules import (
     broadcast_shapes,
     canonical_axes,
     known,
+    shapes_agree,
+    sizes_agree,
 )
 from unimodel.ops.samples import Sample, normal
 from unimodel.tracing import Tensor
@@ -65,7 +67,7 @@ def _canonical_reshape(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> No
 )
 def reshape(x: TensorSpec, shape: Any) -> TensorSpec:
     """The same elements in row-major order in another shape; one size may be -1."""
-    if product(shape) != product(x.shape):
+    if not sizes_agree(product(shape), product(x.shape)):
         raise ShapeError("the number of elements must stay.", expected=f"{product(x.shape)} elements", given=f"{x} to shape {shape}")
     return x.with_shape(*shape)
 
@@ -122,7 +124,7 @@ def concat(arrays: Sequence[TensorSpec], axis: int = 0) -> TensorSpec:
     """Tensors joined along an existing axis."""
     first = arrays[0]
     for x in arrays:
-        if x.ndim != first.ndim or builtins.any(a != b for i, (a, b) in enumerate(zip(x.shape, first.shape, strict=True)) if i != axis):
+        if x.ndim != first.ndim or not shapes_agree((*x.shape[:axis], *x.shape[axis + 1 :]), (*first.shape[:axis], *first.shape[axis + 1 :])):
             raise ShapeError(f"all sizes but axis {axis} must agree.", given=" and ".join(str(a) for a in arrays))
     total: Size = 0
     for x in arrays:
@@ -174,7 +176,7 @@ def expand_dims(x: Any, axis: int) -> Tensor:
 def squeeze(x: Any, axis: int | tuple[int, ...]) -> Tensor:
     """``x`` without these dimensions, which must have size 1."""
     axes = axes_of(axis, x.ndim)
-    if builtins.any(x.shape[a] != 1 for a in axes):
+    if not builtins.all(sizes_agree(x.shape[a], 1) for a in axes):
         raise ShapeError("only dimensions of size 1 can be left out.", given=f"shape {x.shape}, axis {axis}")
     return reshape(x, tuple(s for i, s in enumerate(x.shape) if i not in axes))
 

@@ -10,6 +10,7 @@ from unimodel.dim import product
 from unimodel.errors import ShapeError
 from unimodel.graph import TensorSpec
 from unimodel.ops.definition import Application, composite
+from unimodel.ops.rules import shapes_agree
 from unimodel.ops.samples import Sample, normal, uniform
 from unimodel.tracing import Tensor
 
@@ -96,7 +97,7 @@ def _canonical_layer_norm(attrs: dict[str, Any], specs: Sequence[TensorSpec]) ->
     shape = attrs["normalized_shape"]
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     attrs["normalized_shape"] = shape
-    if tuple(specs[0].shape[specs[0].ndim - len(shape) :]) != shape:
+    if not shapes_agree(specs[0].shape[specs[0].ndim - len(shape) :], shape):
         raise ShapeError("the input's last sizes are not the layer's normalized_shape.", expected=f"(..., {', '.join(map(str, shape))})", given=str(specs[0]))
 
 

@@ -14,6 +14,20 @@ BOTH = ("x1", "x2")
 """The operands of a binary op, which meet in one dtype."""
 
 
+def sizes_agree(a: Size, b: Size) -> bool:
+    """Whether two sizes are equal; where that depends on a symbol, the trace starts anew with its number."""
+    if a != b and symbols_of((a, b)):
+        raise Specialise(symbols_of((a, b)))
+    return a == b
+
+
+def shapes_agree(a: tuple[Size, ...], b: tuple[Size, ...]) -> bool:
+    """Whether two shapes are equal, see ``sizes_agree``; a size that differs anyhow decides first."""
+    if len(a) != len(b) or any(p != q and not symbols_of((p, q)) for p, q in zip(a, b, strict=True)):
+        return False
+    return all(sizes_agree(p, q) for p, q in zip(a, b, strict=True))
+
+
 def broadcast_shapes(*shapes: tuple[Size, ...]) -> tuple[Size, ...]:
     """The shape NumPy's broadcasting gives."""
     rank = max(len(s) for s in shapes)

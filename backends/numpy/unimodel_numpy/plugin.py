@@ -18,7 +18,7 @@ class NumpyBackend(Backend):
         Capability.TRAINING: True,
         Capability.FLOAT64: True,
         Capability.NATIVE_DIFFERENTIATION: never("NumPy has no automatic differentiation; core's is used"),
-        Capability.NATIVE_ARTIFACT: True,
+        Capability.NATIVE_ARTIFACT: never("NumPy has no model object of its own"),
         Capability.MIXED_PRECISION: never("NumPy has no bfloat16 and computes float16 in software"),
         Capability.CONTROL_FLOW: not_implemented("comes with um.ops.cond and um.ops.scan"),
         Capability.ACCELERATOR: never("NumPy runs on the CPU only"),
