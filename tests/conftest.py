@@ -1,0 +1,30 @@
+"""What every test of the core shares: the NumPy backend as the current one, and properties tried on the same examples each time.
+
+``--hypothesis-seed=random`` and ``HYPOTHESIS_PROFILE=search`` look for new examples; the default run is repeatable, so that it never fails by chance.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import unimodel as um
+
+_SLOW_IS_FINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}
+settings.register_profile("repeatable", derandomize=True, database=None, max_examples=60, **_SLOW_IS_FINE)
+settings.register_profile("search", max_examples=600, **_SLOW_IS_FINE)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "torch_oracle: compares with PyTorch itself, where it is installed")
+
+
+@pytest.fixture(autouse=True)
+def numpy_backend() -> Iterator[None]:
+    """Core is tested on the backend that needs no framework."""
+    with um.use_backend("numpy"):
+        yield
