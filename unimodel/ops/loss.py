@@ -27,7 +27,10 @@ PAIR = [Sample(distinct(4, 2), normal(4, 2)), Sample(distinct(5), normal(5))]
 
 
 def same_shape(input: Tensor, target: Tensor) -> Tensor:
-    """``target`` in the input's dtype; shapes that differ are refused, since broadcasting (N, 1) with (N,) is never what was meant."""
+    """``target`` in the input's dtype and shape. A single number stands for all elements; other shapes are refused, since broadcasting (N, 1)
+    with (N,) is never what was meant."""
+    if target.shape == ():
+        return ops.full_like(input, target)
     if not shapes_agree(input.shape, target.shape):
         raise ShapeError(
             "predictions and targets must have the same shape.",

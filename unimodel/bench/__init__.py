@@ -1,0 +1,1 @@
+"""Measuring, for benchmarks that can be trusted. Core never imports this room."""
