@@ -10,6 +10,7 @@ from unimodel import ops
 from unimodel.errors import ShapeError
 from unimodel.loss import Loss
 from unimodel.nn.arguments import probability
+from unimodel.ops.rules import sizes_agree
 
 __all__ = ["BCEWithLogitsLoss", "CrossEntropyLoss", "L1Loss", "MSELoss"]
 
@@ -50,7 +51,7 @@ class CrossEntropyLoss(Loss):
         self.label_smoothing = label_smoothing
 
     def terms(self, input: Any, target: Any) -> Any:
-        if self.weight is not None and input.shape[min(1, input.ndim - 1)] != self.weight.shape[0]:
+        if self.weight is not None and not sizes_agree(input.shape[min(1, input.ndim - 1)], self.weight.size):
             raise ShapeError("weight needs one number per class.", expected=f"({input.shape[min(1, input.ndim - 1)]},)", given=self.weight.shape)
         return ops.cross_entropy(input, target, self.weight, self.ignore_index, self.label_smoothing)
 
