@@ -15,7 +15,7 @@ from unimodel import nest
 from unimodel.backend import Executable
 from unimodel.graph import Array, TensorSpec
 from unimodel.ops.definition import Op
-from unimodel.tracing import Traced, host_dtype, trace
+from unimodel.tracing import Scalar, Traced, Variable, host_dtype, trace
 
 _KEPT = 256
 _compiled: OrderedDict[Any, tuple[Traced, Executable]] = OrderedDict()
@@ -26,7 +26,8 @@ def array_spec(array: Array, float_dtype: str) -> TensorSpec:
 
 
 def apply_now(op: Op[Any], tensors: Sequence[Any], attrs: dict[str, Any]) -> Any:
-    """One op on arrays."""
+    """One op on arrays; a parameter stands for its present numbers, a scalar for its value."""
+    tensors = [_present(t) for t in tensors]
     given = [np.asarray(t) for t in tensors if t is not None and not isinstance(t, (bool, int, float))]
     float_dtype = "float64" if any(a.dtype == "float64" for a in given) else "float32"
 
@@ -51,6 +52,12 @@ def run(function: Callable[..., Any], *arrays: Any, backend: str | None = None) 
     given = nest.map_leaves(np.asarray, arrays)
     float_dtype = "float64" if any(a.dtype == "float64" for a in nest.leaves(given)) else "float32"
     return _run(lambda arguments: function(*arguments), given, float_dtype, None, backend)
+
+
+def _present(value: Any) -> Any:
+    if isinstance(value, Variable):
+        return value.data
+    return value.value if isinstance(value, Scalar) else value
 
 
 def _run(function: Callable[[Any], Any], arrays: Any, float_dtype: str, key: Any, backend: str | None = None) -> Any:

@@ -29,17 +29,10 @@ __all__ = [
 ]
 
 
-@primitive(samples=[Sample(2.5, dtype="float32", gradient=False), Sample(3, dtype="int64", gradient=False)])
+@primitive(samples=[Sample(value=2.5, dtype="float32", gradient=False), Sample(value=3, dtype="int64", gradient=False)])
 def constant(*, value: Any, dtype: str) -> TensorSpec:
     """A number or array fixed in the graph. A Python number makes a 0-d tensor."""
     return TensorSpec(value.array.shape if isinstance(value, ArrayLiteral) else (), dtype)
-
-
-def _constant(value: Any, dtype: str) -> Tensor:
-    trace = current_trace()
-    if trace is None:
-        raise TraceError("constants belong to a trace.")
-    return trace.constant(value, dtype)
 
 
 @primitive(samples=[])
@@ -75,7 +68,7 @@ def full(shape: Any, fill_value: Any, *, dtype: str | None = None) -> Tensor:
     if not isinstance(fill_value, TensorLike) and dtype is None:
         dtype = "bool" if isinstance(fill_value, bool) else "int64" if isinstance(fill_value, int) else default_float()
     value = ops.astype(fill_value, dtype) if isinstance(fill_value, TensorLike) and dtype else fill_value
-    return ops.broadcast_to(value if isinstance(value, TensorLike) else _constant(value, str(dtype)), shape)
+    return ops.broadcast_to(value if isinstance(value, TensorLike) else constant(value=value, dtype=str(dtype)), shape)
 
 
 def zeros(shape: Any, *, dtype: str | None = None) -> Tensor:
