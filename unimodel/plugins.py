@@ -127,10 +127,14 @@ def _import(plugin: Plugin) -> type[Backend]:
     try:
         module = importlib.import_module(plugin.target.partition(":")[0])
     except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        itself = missing == plugin.target.partition(":")[0].partition(".")[0]
         raise PluginError(
-            f"{who} is installed, but a module it needs is missing: {error.name}.",
+            f"{who} is installed, but a module it {'consists of' if itself else 'needs'} is missing: {error.name}.",
             given=str(error),
-            remedy=f"pip install --upgrade {plugin.distribution} (or the framework itself: pip install {error.name})",
+            remedy=f"pip install --force-reinstall {plugin.distribution}"
+            if itself
+            else f"pip install --upgrade {plugin.distribution} (or the framework itself: pip install {missing})",
         ) from error
     except (Exception, SystemExit) as error:
         others = ", ".join(n for n in names() if n != plugin.name)
