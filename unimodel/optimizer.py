@@ -7,7 +7,7 @@ learning rate, bias corrections) are host scalars.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -142,20 +142,26 @@ class Optimizer:
     _um_steps: int = 0
     _um_prefix: str = "optimizer"
     _um_slots: dict[str, State]
+    _um_behind: dict[str, int]
+    """How many updates have passed each parameter over, because it was frozen or nothing depended on it: it has its own count of steps, as in PyTorch."""
 
     @property
     def steps(self) -> int:
         """Updates carried out so far."""
         return self._um_steps
 
-    def advance(self, updates: int) -> None:
-        """Called by the trainer after each step."""
-        self.__dict__["_um_steps"] = self._um_steps + updates
+    def advance(self, updates: Sequence[Sequence[str]]) -> None:
+        """Called by the trainer after each step: the updates carried out, and the parameters that each one passed over."""
+        self.__dict__["_um_steps"] = self._um_steps + len(updates)
+        for passed_over in updates:
+            for name in passed_over:
+                self._um_behind[name] = self._um_behind.get(name, 0) + 1
 
     def constants(self) -> Any:
-        """What a trace takes as constants: every option but the learning rates."""
+        """What a trace takes as constants: every option but the learning rates, and which parameters have been updated equally often."""
         groups = self.param_groups if self._bound else []
-        return tuple(tuple((k, v) for k, v in g.items() if k not in ("params", "lr", "initial_lr")) for g in groups)
+        behind = [self._um_behind.get(p.name, 0) for g in groups for p in g["params"] if p.requires_grad]
+        return tuple(behind.index(b) for b in behind), *(tuple((k, v) for k, v in g.items() if k not in ("params", "lr", "initial_lr")) for g in groups)
 
     def bind(self, runtime: Runtime, parameters: Iterable[Parameter], prefix: str) -> None:
         """Called by the trainer: whose parameters these are, and under which prefix the state is named."""
@@ -180,7 +186,7 @@ class Optimizer:
                 remedy="take them from the models given to the Trainer",
             )
         state = self.__dict__
-        state["_um_runtime"], state["_um_prefix"], state["_um_groups"], state["_um_slots"] = runtime, prefix, groups, {}
+        state["_um_runtime"], state["_um_prefix"], state["_um_groups"], state["_um_slots"], state["_um_behind"] = runtime, prefix, groups, {}, {}
         if self.scheduler is not None:
             self.scheduler.apply()
 
@@ -203,12 +209,14 @@ class Optimizer:
             )
         runtime = self._um_runtime
         assert runtime is not None, "a bound optimizer has a runtime"
-        calls = trace.root.calls.get(self, 0)
-        trace.root.calls[self] = calls + 1
-        self.__dict__["_um_call"], self.__dict__["_um_scalars"] = calls, {}
+        calls = trace.root.calls.setdefault(self, [])
+        passed_over: list[str] = []
+        self.__dict__["_um_scalars"] = {}
         for group, parameter, grad in ((g, p, d) for (g, p), d in zip(members, flat, strict=True)):
             if grad is None or not parameter.requires_grad:
+                passed_over.append(runtime.names[parameter])
                 continue
+            self.__dict__["_um_updating"] = runtime.names[parameter], sum(runtime.names[parameter] not in c for c in calls)
             slots = Slots(self, f"{self._um_prefix}/{runtime.names[parameter]}", parameter, group)
             lr = self._scalar(("lr", id(group)), lambda g=group: g["lr"])  # type: ignore[misc]  # the default binds this group
             result = self.update_param(parameter, grad, slots, lr)
@@ -218,6 +226,7 @@ class Optimizer:
                     slots[key] = value
             if result is not None:
                 parameter.assign(result)
+        calls.append(passed_over)
 
     def _scalar(self, key: Any, value: Callable[[], float]) -> Scalar:
         scalars: dict[Any, Scalar] = self.__dict__["_um_scalars"]
@@ -226,20 +235,26 @@ class Optimizer:
         return scalars[key]
 
     def step_scalar(self, function: Callable[[int], float], *key: Any) -> Scalar:
-        """A host number computed from the number of this update, 1 for the first; equal keys share one."""
-        call: int = self.__dict__["_um_call"]
-        return self._scalar(("step", *key), lambda: function(self.steps + call + 1))
+        """A host number computed from the number of this update of the parameter, 1 for the first; equal keys share one."""
+        name, before = self.__dict__["_um_updating"]
+        behind = self._um_behind.get(name, 0)
+        return self._scalar(("step", behind, before, *key), lambda: function(self.steps - self._um_behind.get(name, 0) + before + 1))
 
     # saving
     def counters(self) -> dict[str, Any]:
         """What continues besides the tensors: counts and learning rates, as JSON."""
         result: dict[str, Any] = {"kind": type(self).__name__, "steps": self.steps, "lr": [float(g["lr"]) for g in self.param_groups]}
+        if self._um_behind:
+            result["behind"] = dict(self._um_behind)
         if self.scheduler is not None:
             result["scheduler"] = self.scheduler.last_epoch
         return result
 
     def restore(self, counters: Mapping[str, Any]) -> None:
         self.__dict__["_um_steps"] = int(counters["steps"])
+        self.__dict__["_um_behind"] = {name: int(count) for name, count in counters.get("behind", {}).items()}
+        if self._um_runtime is not None:
+            self._um_runtime.changed()
         for group, lr in zip(self.param_groups, counters["lr"], strict=False):
             group["lr"] = lr
         if self.scheduler is not None and "scheduler" in counters:

@@ -358,8 +358,8 @@ class Root:
     scalars: dict[str, Scalar] = field(default_factory=dict)
     scalar_names: dict[Scalar, str] = field(default_factory=dict)
     masks: list[Mask] = field(default_factory=list)
-    calls: dict[Any, int] = field(default_factory=dict)
-    """How often each optimizer updates in this trace."""
+    calls: dict[Any, list[list[str]]] = field(default_factory=dict)
+    """Each optimizer's updates in this trace; of each, the names of the parameters that it passes over."""
     layers: list[str] = field(default_factory=list)
     source: Source | None = None
     locate: bool = True
@@ -617,7 +617,7 @@ class Traced:
     states: dict[str, Variable]
     scalars: dict[str, Scalar]
     masks: list[Mask]
-    calls: dict[Any, int]
+    calls: dict[Any, list[list[str]]]
     batch: list[str]
     """Names of the batch inputs that are data, in order of the data's leaves; the others are masks."""
 
