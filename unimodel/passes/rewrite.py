@@ -56,5 +56,6 @@ def rewrite(graph: Graph, visit: Visitor) -> Graph:
 
 
 def float_dtype_of(graph: Graph) -> str:
-    """The precision a graph was traced in: float64 where any input is, else float32."""
-    return "float64" if any(e.spec.dtype == "float64" for e in graph.inputs) else "float32"
+    """The precision a graph was traced in: that of its float inputs; where it has none, float64 if anything in it is, else float32."""
+    floats = {e.spec.dtype for e in graph.inputs if e.spec.is_float} or {v.spec.dtype for v in graph.values()}
+    return "float64" if "float64" in floats else "float32"
