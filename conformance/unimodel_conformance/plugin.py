@@ -1,0 +1,251 @@
+"""pytest's side of the suite: the options, the backend under test, and the state of each test.
+
+The plugin is loaded by every pytest run in its environment, so it imports nothing of unimodel until ``--backend`` is given.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from unimodel_conformance import matrix
+from unimodel_conformance.states import BROKEN, FAIL, KNOWN_DEFECT, NEWER, PASS, REFUSED, STATES, Refused, Verdict, judge
+
+if TYPE_CHECKING:
+    from unimodel_conformance.subject import Subject
+
+PACKAGE = Path(__file__).parent
+_LETTERS = {PASS: (".", "green"), FAIL: ("F", "red"), REFUSED: ("r", "yellow"), NEWER: ("n", "yellow"), KNOWN_DEFECT: ("d", "yellow")}
+
+
+@dataclass
+class Run:
+    """One run of the suite: the backend, what it declares, and the tests' states so far."""
+
+    name: str
+    subject: Subject | None = None
+    cause: str = ""
+    stamp: dict[str, Any] = field(default_factory=dict)
+    records: dict[str, matrix.Record] = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+    journal: Path | None = None
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        return {} if self.subject is None else dict(self.subject.backend.known_defects)
+
+
+_RUN = pytest.StashKey[Run]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("unimodel", "conformance of a unimodel backend")
+    group.addoption("--backend", metavar="NAME", help="the installed backend that the suite is run against")
+    group.addoption("--device", metavar="DEVICE", default="cpu", help="the backend's device (default: cpu)")
+    group.addoption("--matrix", metavar="FILE", help="write what became of each test to this JSON file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "concerns(kind, name=None): what a conformance test is about; the name is the first parameter's by default")
+    config.addinivalue_line("markers", "needs(*capabilities): capabilities without which a conformance test cannot run")
+    config.addinivalue_line("markers", "since(major, minor): the first version of the API that a conformance test is for")
+    name = config.getoption("--backend")
+    if name:
+        config.stash[_RUN] = _load(name, config.getoption("--device"), config.getoption("--matrix"))
+
+
+def _load(name: str, device: str, target: str | None) -> Run:
+    from unimodel import plugins
+    from unimodel_conformance.subject import Subject, stamp
+
+    run = Run(name)
+    try:
+        run.subject = Subject(plugins.load(name)(device))
+        run.stamp = stamp(run.subject)
+    except Exception as error:
+        run.cause = f"{type(error).__name__}: {error}"
+    if target:
+        run.journal = Path(str(target) + ".journal")
+        run.journal.parent.mkdir(parents=True, exist_ok=True)
+        run.journal.write_text("")
+    return run
+
+
+def run_of(config: pytest.Config) -> Run | None:
+    return config.stash.get(_RUN, None)
+
+
+@pytest.fixture(scope="session")
+def subject(pytestconfig: pytest.Config) -> Subject:
+    """The backend under test."""
+    run = run_of(pytestconfig)
+    assert run is not None and run.subject is not None, "collection stops before a test runs without a backend"
+    return run.subject
+
+
+@pytest.fixture(autouse=True)
+def _current_backend(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Within the suite, whatever names no backend means the one under test."""
+    run = run_of(request.config)
+    if run is None or run.subject is None or not _ours(request.node):
+        yield
+        return
+    from unimodel import plugins
+
+    with plugins.use_backend(run.name):
+        yield
+
+
+def _ours(item: pytest.Item) -> bool:
+    return PACKAGE in item.path.parents
+
+
+def test_id(item: pytest.Item) -> str:
+    """``test_ops.py::test_sample[conv-0]``, wherever the suite is installed."""
+    return f"{item.path.name}::{item.nodeid.split('::', 1)[1]}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    ours = [i for i in items if _ours(i)]
+    if not ours:
+        return
+    run = run_of(config)
+    if run is None:
+        raise pytest.UsageError("the conformance suite needs to know which backend to test: --backend NAME")
+    if run.subject is None:
+        items[:] = [i for i in items if not _ours(i)]
+        run.records["load"] = matrix.Record("", "backend", "load", BROKEN, run.cause)
+        return
+    _check_declared(config, run, ours)
+
+
+def _check_declared(config: pytest.Config, run: Run, items: list[pytest.Item]) -> None:
+    """A known defect of a test that does not exist is a mistake; only whole files can tell."""
+    ids = {test_id(i) for i in items}
+    files = {i.path.name for i in items}
+    chosen = {Path(str(a).split("::")[0]).name for a in config.args if "::" in str(a)}
+    unknown = [d for d in run.declared if d not in ids and (not (PACKAGE / d.split("::")[0]).is_file() or d.split("::")[0] in files - chosen)]
+    if unknown:
+        raise pytest.UsageError(f"known_defects of the backend {run.name} name tests that the suite does not have: {', '.join(sorted(unknown))}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    run = run_of(item.config)
+    if run is None or run.subject is None or not _ours(item):
+        return
+    if run.journal is not None:
+        run.journal.write_text(test_id(item))
+    for marker in item.iter_markers("needs"):
+        for capability in marker.args:
+            gap = run.subject.backend.gap(capability)
+            if gap is not None:
+                raise Refused(f"{capability.value}: {gap}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report: pytest.TestReport = yield
+    run = run_of(item.config)
+    if run is None or run.subject is None or not _ours(item) or (report.when != "call" and report.passed):
+        return report
+    from unimodel.errors import UnsupportedError
+
+    since = item.get_closest_marker("since")
+    verdict = judge(
+        call.excinfo.value if call.excinfo is not None else None,
+        test=test_id(item),
+        declared=run.declared,
+        missing=run.subject.missing,
+        unsupported=UnsupportedError,
+        newer=since is not None and tuple(since.args) > tuple(run.subject.backend.api),
+    )
+    _carry_out(report, verdict, item)
+    kind, name = _about(item)
+    run.records[test_id(item)] = matrix.Record(test_id(item), kind, name, verdict.state, verdict.reason, round(call.duration, 3))
+    return report
+
+
+def _carry_out(report: pytest.TestReport, verdict: Verdict, item: pytest.Item) -> None:
+    if verdict.state == FAIL and report.outcome != "failed":
+        report.longrepr = verdict.reason
+    elif verdict.state not in (PASS, FAIL):
+        report.longrepr = (str(item.path), item.location[1] or 0, verdict.reason)
+    report.outcome = {PASS: "passed", FAIL: "failed"}.get(verdict.state, "skipped")  # type: ignore[assignment]  # one of pytest's three
+    report.conformance = verdict  # type: ignore[attr-defined]  # for the status line
+
+
+def _about(item: pytest.Item) -> tuple[str, str]:
+    marker = item.get_closest_marker("concerns")
+    kind = marker.args[0] if marker is not None else "other"
+    if marker is not None and len(marker.args) > 1:
+        return kind, marker.args[1]
+    callspec = getattr(item, "callspec", None)
+    first = next(iter(callspec.params.values()), None) if callspec is not None else None
+    function = getattr(item, "originalname", item.name).removeprefix("test_").replace("_", " ")
+    return kind, str(getattr(first, "about", None) or getattr(first, "name", None) or first or function)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: Any) -> Any:
+    verdict = getattr(report, "conformance", None)
+    if verdict is None or verdict.state in (PASS, FAIL):
+        return None
+    letter, colour = _LETTERS[verdict.state]
+    return verdict.state, letter, (verdict.state.upper(), {colour: True})
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    run = run_of(session.config)
+    if run is None:
+        return
+    if run.cause:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    target = session.config.getoption("--matrix")
+    if target and run.records:
+        status = BROKEN if run.cause else "complete"
+        stamp = run.stamp or {"backend": run.name}
+        matrix.write(target, matrix.build(stamp, run.records.values(), time.perf_counter() - run.started, status))
+    if run.journal is not None:
+        run.journal.unlink(missing_ok=True)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    run = run_of(config)
+    if run is None or not run.records:
+        return
+    terminalreporter.section(f"conformance of {run.name}")
+    if run.cause:
+        terminalreporter.write_line(f"broken: {run.cause}", red=True)
+        return
+    for reason, count in _refusals(run).items():
+        terminalreporter.write_line(f"{reason}: {count} tests")
+    if run.subject is not None and run.subject.missing:
+        terminalreporter.write_line("to do, what unlocks most first: " + ", ".join(_to_do(run)))
+    counts = {s: sum(r.state == s for r in run.records.values()) for s in STATES}
+    terminalreporter.write_line(", ".join(f"{n} {s}" for s, n in counts.items() if n) + f"  ({run.stamp.get('framework', '')})")
+
+
+def _refusals(run: Run) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for record in run.records.values():
+        if record.state in (REFUSED, KNOWN_DEFECT):
+            key = f"{record.state}, {record.reason}"
+            found[key] = found.get(key, 0) + 1
+    return found
+
+
+def _to_do(run: Run) -> list[str]:
+    """Primitives without a lowering, by how many tests name them as what is missing."""
+    assert run.subject is not None, "called for a loaded backend"
+    counts = dict.fromkeys(run.subject.missing, 0)
+    for record in run.records.values():
+        for name in record.reason.removeprefix("no lowering for ").split(", ") if record.reason.startswith("no lowering for ") else ():
+            if name in counts:
+                counts[name] += 1
+    return [f"{name} ({counts[name]})" for name in sorted(counts, key=lambda n: (-counts[n], n))]

@@ -1,0 +1,723 @@
+"""What every op of the catalogue is, said a second time and in another way.
+
+NumPy's backend runs core's own definitions, so it cannot see a fault in them. Here stand closed forms, SciPy's functions and plain loops over elements, each taking
+an op's arguments (arrays and attributes as users write them) and giving arrays. They import nothing of unimodel.
+Slow and obvious is the aim. ``TRUTH`` maps op names to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.special
+import scipy.stats
+
+TRUTH: dict[str, Callable[..., Any]] = {}
+
+
+def truth(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the truth of these ops."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        TRUTH.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+# ---------------------------------------------------------------------------------------------------------- element by element
+
+TRUTH.update(
+    add=lambda x1, x2: np.add(x1, x2),
+    subtract=lambda x1, x2: np.subtract(x1, x2),
+    multiply=lambda x1, x2: np.multiply(x1, x2),
+    true_divide=lambda x1, x2: np.divide(x1, x2),
+    floor_divide=lambda x1, x2: np.floor_divide(x1, x2),
+    remainder=lambda x1, x2: np.mod(x1, x2),
+    pow=lambda x1, x2: np.power(x1, x2),
+    maximum=lambda x1, x2: np.where(np.isnan(x1), x1, np.where(np.isnan(x2), x2, np.where(np.greater(x1, x2), x1, x2))),
+    minimum=lambda x1, x2: np.where(np.isnan(x1), x1, np.where(np.isnan(x2), x2, np.where(np.less(x1, x2), x1, x2))),
+    negative=lambda x: x * np.asarray(-1, np.asarray(x).dtype),
+    abs=lambda x: np.where(x < 0, -x, x),
+    sign=lambda x: np.where(np.isnan(x), x, 1.0 * (x > 0) - 1.0 * (x < 0)).astype(np.asarray(x).dtype),
+    exp=np.exp,
+    expm1=np.expm1,
+    log=np.log,
+    log1p=np.log1p,
+    sqrt=np.sqrt,
+    sin=np.sin,
+    cos=np.cos,
+    tanh=np.tanh,
+    sigmoid=scipy.special.expit,
+    erf=scipy.special.erf,
+    floor=np.floor,
+    ceil=np.ceil,
+    round=np.rint,
+    square=lambda x: x * x,
+    rsqrt=lambda x: 1 / np.sqrt(x),
+    equal=np.equal,
+    not_equal=np.not_equal,
+    less=np.less,
+    less_equal=np.less_equal,
+    greater=np.greater,
+    greater_equal=np.greater_equal,
+    logical_and=lambda x1, x2: x1 & x2,
+    logical_or=lambda x1, x2: x1 | x2,
+    logical_xor=lambda x1, x2: x1 ^ x2,
+    logical_not=lambda x: ~x,
+    isnan=lambda x: x != x,
+    isfinite=lambda x: np.isfinite(x),
+    where=lambda condition, x1, x2: np.where(condition, x1, x2),
+    stop_gradient=lambda x: x,
+)
+
+
+@truth("relu")
+def _(x: Any) -> Any:
+    return np.where(np.isnan(x), x, np.clip(x, 0, np.inf))
+
+
+@truth("relu_gradient")
+def _(g: Any, y: Any) -> Any:
+    return np.where(np.isnan(y) | (y > 0), g, 0)
+
+
+@truth("leaky_relu")
+def _(x: Any, negative_slope: float = 0.01) -> Any:
+    return np.where(x < 0, negative_slope * x, x)
+
+
+@truth("elu")
+def _(x: Any, alpha: float = 1.0) -> Any:
+    return np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x)
+
+
+@truth("gelu")
+def _(x: Any, approximate: str = "none") -> Any:
+    if approximate == "tanh":
+        return x * scipy.special.expit(2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
+    return x * scipy.special.ndtr(x)
+
+
+@truth("gelu_gradient")
+def _(g: Any, x: Any, approximate: str = "none") -> Any:
+    if approximate == "tanh":
+        u = 2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
+        s = scipy.special.expit(u)
+        return g * (s + x * s * (1 - s) * 2 * np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x**2))
+    return g * (scipy.special.ndtr(x) + x * scipy.stats.norm.pdf(x))
+
+
+@truth("silu")
+def _(x: Any) -> Any:
+    return x * scipy.special.expit(x)
+
+
+@truth("softplus")
+def _(x: Any) -> Any:
+    return -scipy.special.log_expit(-x)
+
+
+@truth("masked_dropout")
+def _(x: Any, mask: Any, p: float) -> Any:
+    return np.where(mask, x / (1 - p), 0.0)
+
+
+@truth("squared_error")
+def _(input: Any, target: Any) -> Any:
+    return (input - target) ** 2
+
+
+@truth("absolute_error")
+def _(input: Any, target: Any) -> Any:
+    return np.where(input > target, input - target, target - input)
+
+
+@truth("cast")
+def _(x: Any, dtype: str) -> Any:
+    return np.trunc(x).astype(dtype) if dtype.startswith("int") and x.dtype.kind == "f" else (x != 0) if dtype == "bool" else x.astype(dtype)
+
+
+# ------------------------------------------------------------------------------------------------------------------ creation
+
+
+@truth("constant")
+def _(*, value: Any, dtype: str) -> Any:
+    return np.array(value, dtype)
+
+
+@truth("extent")
+def _(*, dim: Any, dtype: str) -> Any:
+    return np.array(dim, dtype)
+
+
+@truth("iota")
+def _(*, start: Any, stop: Any, step: Any, dtype: str) -> Any:
+    count = max(0, int(np.ceil((stop - start) / step)))
+    return np.array([start + i * step for i in range(count)], dtype)
+
+
+@truth("one_hot")
+def _(x: Any, num_classes: int, dtype: str | None = None) -> Any:
+    result = np.zeros((*x.shape, num_classes), dtype or "float64")
+    for place in np.ndindex(x.shape):
+        if 0 <= x[place] < num_classes:
+            result[(*place, x[place])] = 1
+    return result
+
+
+# ---------------------------------------------------------------------------------------------------------------- reductions
+
+
+def _axes(axis: Any, rank: int) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(rank))
+    return tuple(a % rank for a in ((axis,) if isinstance(axis, int) else axis))
+
+
+def _groups(x: Any, axis: Any, keepdims: bool, function: Callable[[Any], Any], dtype: Any = None) -> Any:
+    """``function`` of the elements of each group that a reduction over ``axis`` makes one."""
+    axes = _axes(axis, x.ndim)
+    kept = [i for i in range(x.ndim) if i not in axes]
+    rows = np.transpose(x, (*kept, *axes)).reshape(*(x.shape[i] for i in kept), -1)
+    result = np.empty(rows.shape[:-1], dtype or x.dtype)
+    for place in np.ndindex(result.shape):
+        result[place] = function(rows[place])
+    return result.reshape([1 if i in axes else s for i, s in enumerate(x.shape)]) if keepdims else result
+
+
+def _sum(values: Any) -> Any:
+    if values.dtype.kind != "f":
+        return sum(int(v) for v in values)
+    return float(np.sum(values.astype("longdouble")))
+
+
+@truth("sum")
+def _(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return _groups(x, axis, keepdims, _sum, "int64" if x.dtype.kind in "bi" else None)
+
+
+@truth("prod")
+def _(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    def product(values: Any) -> Any:
+        total = x.dtype.type(1)
+        for value in values:
+            total = total * value
+        return total
+
+    return _groups(x, axis, keepdims, product)
+
+
+@truth("max")
+def _(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return _groups(x, axis, keepdims, lambda values: np.sort(values)[-1])  # NaN sorts last
+
+
+@truth("min")
+def _(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return _groups(x, axis, keepdims, lambda values: np.nan if (values != values).any() else np.sort(values)[0])
+
+
+@truth("all")
+def _(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return _groups(x, axis, keepdims, lambda values: all(bool(v) for v in values))
+
+
+@truth("any")
+def _(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return _groups(x, axis, keepdims, lambda values: any(bool(v) for v in values))
+
+
+@truth("arg_max")
+def _(x: Any, axis: int, keepdims: bool = False) -> Any:
+    return _groups(x, axis, keepdims, lambda values: max(range(len(values)), key=lambda i: (values[i], -i)), "int64")
+
+
+@truth("arg_min")
+def _(x: Any, axis: int, keepdims: bool = False) -> Any:
+    return _groups(x, axis, keepdims, lambda values: min(range(len(values)), key=lambda i: (values[i], i)), "int64")
+
+
+@truth("mean")
+def _(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return _groups(x, axis, keepdims, lambda values: _sum(values) / len(values), "float64" if x.dtype.kind != "f" else None)
+
+
+@truth("var")
+def _(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+    def variance(values: Any) -> Any:
+        wide = values.astype("longdouble")
+        return np.sum((wide - wide.sum() / len(wide)) ** 2) / (len(wide) - correction)
+
+    return _groups(x, axis, keepdims, variance)
+
+
+@truth("logsumexp")
+def _(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return _groups(x, axis, keepdims, scipy.special.logsumexp)
+
+
+@truth("cumulative_sum")
+def _(x: Any, axis: int = -1) -> Any:
+    result = np.zeros(x.shape, "int64" if x.dtype.kind in "bi" else x.dtype)
+    source, target = np.moveaxis(x, axis, 0), np.moveaxis(result, axis, 0)
+    total: Any = np.zeros(source.shape[1:], result.dtype)
+    for i in range(len(source)):
+        total = total + source[i]
+        target[i] = total
+    return result
+
+
+@truth("softmax")
+def _(x: Any, axis: int = -1) -> Any:
+    return np.exp(x - scipy.special.logsumexp(x, axis=axis, keepdims=True)).astype(x.dtype)
+
+
+@truth("log_softmax")
+def _(x: Any, axis: int = -1) -> Any:
+    return (x - scipy.special.logsumexp(x, axis=axis, keepdims=True)).astype(x.dtype)
+
+
+@truth("softmax_gradient")
+def _(g: Any, y: Any, axis: int) -> Any:
+    g, y = np.moveaxis(g, axis, -1), np.moveaxis(y, axis, -1)
+    jacobian = y[..., :, None] * np.eye(y.shape[-1]) - y[..., :, None] * y[..., None, :]
+    return np.moveaxis(np.einsum("...i,...ij->...j", g, jacobian), -1, axis).astype(g.dtype)
+
+
+@truth("log_softmax_gradient")
+def _(g: Any, y: Any, axis: int) -> Any:
+    g, y = np.moveaxis(g, axis, -1), np.moveaxis(y, axis, -1)
+    jacobian = np.eye(y.shape[-1]) - np.exp(y)[..., None, :]
+    return np.moveaxis(np.einsum("...i,...ij->...j", g, jacobian), -1, axis).astype(g.dtype)
+
+
+# --------------------------------------------------------------------------------------------------- shapes, places, indices
+
+
+@truth("reshape")
+def _(x: Any, shape: Any) -> Any:
+    return np.array(list(x.flat), x.dtype).reshape(shape)
+
+
+@truth("permute_dims")
+def _(x: Any, axes: Any) -> Any:
+    axes = _axes(axes, x.ndim)
+    result = np.empty([x.shape[a] for a in axes], x.dtype)
+    for place in np.ndindex(x.shape):
+        result[tuple(place[a] for a in axes)] = x[place]
+    return result
+
+
+@truth("broadcast_to")
+def _(x: Any, shape: Any) -> Any:
+    result = np.empty(shape, x.dtype)
+    for place in np.ndindex(result.shape):
+        result[place] = x[tuple(0 if s == 1 else p for s, p in zip(x.shape, place[len(shape) - x.ndim :], strict=True))]
+    return result
+
+
+@truth("concat")
+def _(arrays: Sequence[Any], axis: int = 0) -> Any:
+    return np.moveaxis(np.array([row for a in arrays for row in np.moveaxis(a, axis, 0)], arrays[0].dtype), 0, axis % arrays[0].ndim)
+
+
+@truth("flip")
+def _(x: Any, axis: Any = None) -> Any:
+    for a in _axes(axis, x.ndim):
+        x = np.take(x, range(x.shape[a] - 1, -1, -1), axis=a)
+    return x
+
+
+@truth("pad_constant")
+def _(x: Any, widths: Any, value: float = 0.0) -> Any:
+    result = np.full([s + lo + hi for s, (lo, hi) in zip(x.shape, widths, strict=True)], value, x.dtype)
+    for place in np.ndindex(x.shape):
+        result[tuple(p + lo for p, (lo, _) in zip(place, widths, strict=True))] = x[place]
+    return result
+
+
+@truth("slice")
+def _(x: Any, start: Any, stop: Any, step: Any) -> Any:
+    return x[np.ix_(*(range(a, b, s) for a, b, s in zip(start, stop, step, strict=True)))]
+
+
+@truth("take")
+def _(x: Any, indices: Any, axis: int = 0) -> Any:
+    axis %= x.ndim
+    result = np.empty((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), x.dtype)
+    for place in np.ndindex(result.shape):
+        middle = place[axis : axis + indices.ndim]
+        result[place] = x[(*place[:axis], int(indices[middle]), *place[axis + indices.ndim :])]
+    return result
+
+
+@truth("take_gradient")
+def _(g: Any, indices: Any, axis: int, size: int) -> Any:
+    result = np.zeros((*g.shape[:axis], size, *g.shape[axis + indices.ndim :]), g.dtype)
+    for place in np.ndindex(g.shape):
+        middle = place[axis : axis + indices.ndim]
+        result[(*place[:axis], int(indices[middle]), *place[axis + indices.ndim :])] += g[place]
+    return result
+
+
+@truth("take_along_axis")
+def _(x: Any, indices: Any, axis: int = -1) -> Any:
+    axis %= x.ndim
+    result = np.empty(indices.shape, x.dtype)
+    for place in np.ndindex(indices.shape):
+        result[place] = x[(*place[:axis], int(indices[place]), *place[axis + 1 :])]
+    return result
+
+
+@truth("take_along_axis_gradient")
+def _(g: Any, indices: Any, axis: int, size: int) -> Any:
+    result = np.zeros([size if i == axis else s for i, s in enumerate(g.shape)], g.dtype)
+    for place in np.ndindex(g.shape):
+        result[(*place[:axis], int(indices[place]), *place[axis + 1 :])] += g[place]
+    return result
+
+
+# ------------------------------------------------------------------------------------------------- products and convolution
+
+
+@truth("matmul")
+def _(x1: Any, x2: Any) -> Any:
+    a = x1 if x1.ndim > 1 else x1[None, :]
+    b = x2 if x2.ndim > 1 else x2[:, None]
+    result = np.sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
+    if x1.ndim == 1:
+        result = result[..., 0, :]
+    return result[..., 0] if x2.ndim == 1 else result
+
+
+@truth("linear")
+def _(x: Any, weight: Any, bias: Any = None) -> Any:
+    result = np.einsum("...i,oi->...o", x, weight)
+    return result if bias is None else result + bias
+
+
+@truth("embedding")
+def _(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
+    return np.array([weight[int(i)] for i in input.flat], weight.dtype).reshape(*input.shape, weight.shape[1])
+
+
+def _per_dimension(value: Any, rank: int) -> tuple[Any, ...]:
+    return (value,) * rank if isinstance(value, int) else tuple(value)
+
+
+def _pairs(padding: Any, rank: int) -> tuple[tuple[int, int], ...]:
+    return tuple((p, p) if isinstance(p, int) else tuple(p) for p in _per_dimension(padding, rank))
+
+
+def _contributions(spatial: Any, kernel: Any, outs: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    """Every (output place, kernel place, input place) of a convolution; kernel places in the padding are left out."""
+    for out in np.ndindex(*outs):
+        for place in np.ndindex(*kernel):
+            source = tuple(o * s - lo + k * d for o, k, s, (lo, _), d in zip(out, place, stride, padding, dilation, strict=True))
+            if all(0 <= i < n for i, n in zip(source, spatial, strict=True)):
+                yield out, place, source
+
+
+def _conv_outs(spatial: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> list[int]:
+    return [(n + lo + hi - d * (k - 1) - 1) // s + 1 for n, k, s, (lo, hi), d in zip(spatial, kernel, stride, padding, dilation, strict=True)]
+
+
+_ALL = slice(None)
+
+
+def _of_group(array: Any, axis: int, group: int, groups: int) -> Any:
+    size = array.shape[axis] // groups
+    return array[(_ALL,) * axis + (slice(group * size, (group + 1) * size),)]
+
+
+@truth("conv")
+def _(x: Any, weight: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
+    rank = x.ndim - 2
+    stride, dilation, padding = _per_dimension(stride, rank), _per_dimension(dilation, rank), _pairs(padding, rank)
+    outs = _conv_outs(x.shape[2:], weight.shape[2:], stride, padding, dilation)
+    result = np.zeros((x.shape[0], weight.shape[0], *outs), x.dtype)
+    for out, place, source in _contributions(x.shape[2:], weight.shape[2:], outs, stride, padding, dilation):
+        for group in range(groups):
+            image = _of_group(x, 1, group, groups)[(_ALL, _ALL, *source)]
+            kernel = _of_group(weight, 0, group, groups)[(_ALL, _ALL, *place)]
+            _of_group(result, 1, group, groups)[(_ALL, _ALL, *out)] += image @ kernel.T
+    return result
+
+
+@truth("conv_input_gradient")
+def _(g: Any, weight: Any, spatial: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    result = np.zeros((g.shape[0], weight.shape[1] * groups, *spatial), g.dtype)
+    for out, place, source in _contributions(spatial, weight.shape[2:], g.shape[2:], stride, padding, dilation):
+        for group in range(groups):
+            kernel = _of_group(weight, 0, group, groups)[(_ALL, _ALL, *place)]
+            _of_group(result, 1, group, groups)[(_ALL, _ALL, *source)] += _of_group(g, 1, group, groups)[(_ALL, _ALL, *out)] @ kernel
+    return result
+
+
+@truth("conv_weight_gradient")
+def _(x: Any, g: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    result = np.zeros((g.shape[1], x.shape[1] // groups, *kernel), x.dtype)
+    for out, place, source in _contributions(x.shape[2:], kernel, g.shape[2:], stride, padding, dilation):
+        for group in range(groups):
+            image = _of_group(x, 1, group, groups)[(_ALL, _ALL, *source)]
+            _of_group(result, 0, group, groups)[(_ALL, _ALL, *place)] += _of_group(g, 1, group, groups)[(_ALL, _ALL, *out)].T @ image
+    return result
+
+
+# ------------------------------------------------------------------------------------------------------------------- pooling
+
+
+def _pool_outs(spatial: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> list[int]:
+    outs = []
+    for n, k, s, (lo, hi), d in zip(spatial, kernel, stride, padding, dilation, strict=True):
+        room = n + lo + hi - d * (k - 1) - 1
+        out = (-(-room // s) if ceil_mode else room // s) + 1
+        while ceil_mode and (out - 1) * s >= n + lo:
+            out -= 1
+        outs.append(out)
+    return outs
+
+
+@truth("max_pool")
+def _(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False) -> Any:
+    rank = x.ndim - 2
+    kernel = _per_dimension(kernel_size, rank)
+    stride = kernel if stride is None else _per_dimension(stride, rank)
+    padding, dilation = _pairs(padding, rank), _per_dimension(dilation, rank)
+    outs = _pool_outs(x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
+    values = np.full((*x.shape[:2], *outs), -np.inf, x.dtype)
+    indices = np.full(values.shape, -1, "int64")
+    flat = np.arange(int(np.prod(x.shape[2:]))).reshape(x.shape[2:])
+    for out, _, source in _contributions(x.shape[2:], kernel, outs, stride, padding, dilation):
+        here, before = x[(_ALL, _ALL, *source)], values[(_ALL, _ALL, *out)]
+        better = (here > before) | (np.isnan(here) & ~np.isnan(before)) | (indices[(_ALL, _ALL, *out)] < 0)
+        indices[(_ALL, _ALL, *out)][better] = flat[source]
+        values[(_ALL, _ALL, *out)][better] = here[better]
+    return values, indices
+
+
+@truth("max_pool_gradient")
+def _(g: Any, x: Any, values: Any, indices: Any, **geometry: Any) -> Any:
+    result = np.zeros(x.shape, g.dtype).reshape(*x.shape[:2], -1)
+    for place in np.ndindex(g.shape):
+        result[(*place[:2], indices[place])] += g[place]
+    return result.reshape(x.shape)
+
+
+def _divisors(spatial: Any, kernel: Any, stride: Any, padding: Any, outs: Any, count_include_pad: bool, divisor_override: int | None) -> Any:
+    counts = np.zeros(outs)
+    for out in np.ndindex(*outs):
+        count = 1
+        for o, n, k, s, (lo, hi) in zip(out, spatial, kernel, stride, padding, strict=True):
+            places = range(o * s - lo, o * s - lo + k)
+            count *= sum(-lo <= p < n + hi if count_include_pad else 0 <= p < n for p in places)
+        counts[out] = divisor_override or count
+    return counts
+
+
+@truth("avg_pool")
+def _(
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    rank = x.ndim - 2
+    kernel = _per_dimension(kernel_size, rank)
+    stride = kernel if stride is None else _per_dimension(stride, rank)
+    padding, ones = _pairs(padding, rank), (1,) * rank
+    outs = _pool_outs(x.shape[2:], kernel, stride, padding, ones, ceil_mode)
+    total = np.zeros((*x.shape[:2], *outs), x.dtype)
+    for out, _, source in _contributions(x.shape[2:], kernel, outs, stride, padding, ones):
+        total[(_ALL, _ALL, *out)] += x[(_ALL, _ALL, *source)]
+    return (total / _divisors(x.shape[2:], kernel, stride, padding, outs, count_include_pad, divisor_override)).astype(x.dtype)
+
+
+@truth("avg_pool_gradient")
+def _(g: Any, spatial: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool, divisor_override: int | None) -> Any:
+    rank = g.ndim - 2
+    kernel, stride, padding, ones = _per_dimension(kernel_size, rank), _per_dimension(stride, rank), _pairs(padding, rank), (1,) * rank
+    share = g / _divisors(spatial, kernel, stride, padding, g.shape[2:], count_include_pad, divisor_override)
+    result = np.zeros((*g.shape[:2], *spatial), g.dtype)
+    for out, _, source in _contributions(spatial, kernel, g.shape[2:], stride, padding, ones):
+        result[(_ALL, _ALL, *source)] += share[(_ALL, _ALL, *out)]
+    return result
+
+
+# ------------------------------------------------------------------------------------------------------------- normalisation
+
+
+def _per_channel(v: Any, rank: int) -> Any:
+    return np.asarray(v).reshape(-1, *(1,) * (rank - 2))
+
+
+@truth("batch_norm_inference")
+def _(x: Any, mean: Any, variance: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    y = (x - _per_channel(mean, x.ndim)) / np.sqrt(_per_channel(variance, x.ndim) + eps)
+    y = y if weight is None else y * _per_channel(weight, x.ndim)
+    return y if bias is None else y + _per_channel(bias, x.ndim)
+
+
+@truth("batch_norm_training")
+def _(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    channels = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1)
+    count = channels.shape[1]
+    mean = channels.sum(1) / count
+    variance = (channels**2).sum(1) / count - mean**2  # fine for the tame numbers it is used on, also complex ones
+    return TRUTH["batch_norm_inference"](x, mean, variance, weight, bias, eps), mean, variance
+
+
+def adjoint(function: Callable[[Any], Any], x: Any, g: Any) -> Any:
+    """The gradient of ``sum(function(x) * g)``, exact to rounding by complex steps (Squire and Trapp 1998)."""
+    result = np.zeros(x.shape)
+    for place in np.ndindex(x.shape):
+        moved = x.astype("complex128")
+        moved[place] += 1e-30j
+        result[place] = np.sum(function(moved) * g).imag / 1e-30
+    return result.astype(x.dtype)
+
+
+@truth("batch_norm_gradient")
+def _(g: Any, x: Any, mean: Any, variance: Any, weight: Any = None, eps: float = 1e-5) -> Any:
+    # the statistics are given: dx is that of normalising by x's own statistics with these numbers in their place
+    axes = (0, *range(2, x.ndim))
+    count = x.size // x.shape[1]
+    centred = x - _per_channel(mean, x.ndim)
+    deviation = np.sqrt(_per_channel(variance, x.ndim) + eps)
+    scaled = g if weight is None else g * _per_channel(weight, x.ndim)
+    dx = (scaled - scaled.sum(axes, keepdims=True) / count) / deviation - centred * (scaled * centred).sum(axes, keepdims=True) / count / deviation**3
+    return dx, (g * centred / deviation).sum(axes), g.sum(axes)
+
+
+@truth("layer_norm")
+def _(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    rows = input.reshape(-1, int(np.prod(shape)))
+    mean = rows.sum(1, keepdims=True) / rows.shape[1]
+    variance = ((rows - mean) ** 2).sum(1, keepdims=True) / rows.shape[1]
+    y = ((rows - mean) / np.sqrt(variance + eps)).reshape(input.shape)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+@truth("layer_norm_gradient")
+def _(g: Any, x: Any, weight: Any = None, *, normalized_shape: Any, eps: float = 1e-5) -> Any:
+    normalised = TRUTH["layer_norm"](x, normalized_shape, eps=eps)
+    lead = tuple(range(x.ndim - len(normalized_shape)))
+    dx = adjoint(lambda v: TRUTH["layer_norm"](v, normalized_shape, weight, eps=eps), x, g)
+    return dx, (g * normalised).sum(lead), g.sum(lead)
+
+
+# ------------------------------------------------------------------------------------------------------ attention and losses
+
+
+@truth("attention")
+def _(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Any:
+    scores = np.einsum("...le,...se->...ls", query, key) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if is_causal:
+        scores = scores + np.where(np.tri(scores.shape[-2], scores.shape[-1], dtype=bool), 0, -np.inf)
+    if attn_mask is not None:
+        scores = scores + (np.where(attn_mask, 0, -np.inf) if attn_mask.dtype == bool else attn_mask)
+    weights = np.exp(scores - scipy.special.logsumexp(scores, axis=-1, keepdims=True))
+    if dropout_mask is not None:
+        weights = np.where(dropout_mask, weights / (1 - dropout_p), 0)
+    return np.einsum("...ls,...se->...le", weights, value).astype(query.dtype)
+
+
+@truth("binary_cross_entropy_with_logits")
+def _(input: Any, target: Any, pos_weight: Any = None) -> Any:
+    positive = -scipy.special.log_expit(input) * (1 if pos_weight is None else pos_weight)
+    return target * positive - (1 - target) * scipy.special.log_expit(-input)
+
+
+@truth("cross_entropy")
+def _(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, label_smoothing: float = 0.0) -> Any:
+    axis = 0 if input.ndim == 1 else 1
+    logits = np.moveaxis(input, axis, -1)
+    classes = logits.shape[-1]
+    class_weights = np.ones(classes, input.dtype) if weight is None else weight
+    losses, weights = np.zeros(logits.shape[:-1], input.dtype), np.zeros(logits.shape[:-1], input.dtype)
+    probabilities = np.moveaxis(target, axis, -1) if target.dtype.kind == "f" else None
+    for place in np.ndindex(losses.shape):
+        log_p = logits[place] - scipy.special.logsumexp(logits[place])
+        if probabilities is not None:
+            share, weights[place] = probabilities[place], 1
+        elif target[place] == ignore_index:
+            continue
+        else:
+            share = np.eye(classes)[target[place]]
+            weights[place] = class_weights[target[place]]
+        share = (1 - label_smoothing) * share + label_smoothing / classes
+        losses[place] = -np.sum(share * log_p * class_weights)
+    return losses, weights
+
+
+# ---------------------------------------------------------------------------------------------------------------- optimizers
+
+
+@truth("sgd_update")
+def _(
+    param: Any,
+    grad: Any,
+    lr: Any,
+    damping: Any = None,
+    momentum_buffer: Any = None,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    nesterov: bool = False,
+    maximize: bool = False,
+) -> Any:
+    direction = (-1.0 if maximize else 1.0) * grad + weight_decay * param
+    if momentum_buffer is None:
+        return param - lr * direction
+    buffer = momentum * momentum_buffer + damping * direction
+    return param - lr * (direction + momentum * buffer if nesterov else buffer), buffer
+
+
+@truth("adam_update")
+def _(
+    param: Any,
+    grad: Any,
+    exp_avg: Any,
+    exp_avg_sq: Any,
+    lr: Any,
+    correction1: Any,
+    correction2: Any,
+    max_exp_avg_sq: Any = None,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+    maximize: bool = False,
+) -> Any:
+    direction = -grad if maximize else grad
+    start = param * (1 - lr * weight_decay) if decoupled else param
+    direction = direction if decoupled else direction + weight_decay * param
+    first = beta1 * exp_avg + (1 - beta1) * direction
+    second = beta2 * exp_avg_sq + (1 - beta2) * direction**2
+    largest = second if max_exp_avg_sq is None else np.maximum(max_exp_avg_sq, second)
+    new = start - lr * (first / correction1) / (np.sqrt(largest / correction2) + eps)
+    return (new, first, second) if max_exp_avg_sq is None else (new, first, second, largest)
+
+
+def expected(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The truth of a call as a tuple of arrays."""
+    with np.errstate(all="ignore"):
+        result = TRUTH[name](*args, **kwargs)
+    return tuple(np.asarray(r) for r in (result if isinstance(result, tuple) else (result,)))
