@@ -1,0 +1,6 @@
+"""Never comes back."""
+
+import time
+
+while True:
+    time.sleep(60)
