@@ -105,12 +105,12 @@ class Optimizer:
     @property
     def lr(self) -> float:
         """The learning rate of the first group, now."""
-        return float(self.param_groups[0]["lr"]) if self._bound else float(self._options()["lr"])
+        return float(self.param_groups[0]["lr"]) if self.bound else float(self._options()["lr"])
 
     @lr.setter
     def lr(self, value: float) -> None:
         self._options()["lr"] = value
-        if self._bound:
+        if self.bound:
             for group in self.param_groups:
                 group["lr"] = value
 
@@ -119,13 +119,14 @@ class Optimizer:
         return options
 
     @property
-    def _bound(self) -> bool:
+    def bound(self) -> bool:
+        """Whether a trainer has taken the optimizer."""
         return "_um_groups" in self.__dict__
 
     @property
     def param_groups(self) -> list[ParameterGroup]:
         """The groups, once a trainer has taken the optimizer."""
-        if not self._bound:
+        if not self.bound:
             raise TraceError("an optimizer has parameter groups once a Trainer has taken it.", remedy="make the Trainer first")
         groups: list[ParameterGroup] = self.__dict__["_um_groups"]
         return groups
@@ -159,7 +160,7 @@ class Optimizer:
 
     def constants(self) -> Any:
         """What a trace takes as constants: every option but the learning rates, and which parameters have been updated equally often."""
-        groups = self.param_groups if self._bound else []
+        groups = self.param_groups if self.bound else []
         behind = [self._um_behind.get(p.name, 0) for g in groups for p in g["params"] if p.requires_grad]
         return tuple(behind.index(b) for b in behind), *(tuple((k, v) for k, v in g.items() if k not in ("params", "lr", "initial_lr")) for g in groups)
 
@@ -173,7 +174,6 @@ class Optimizer:
             params = entry["params"]
             group = ParameterGroup({**self._options(), **entry, "params": [params] if isinstance(params, Parameter) else list(params)})
             group.changed = runtime.changed
-            group.setdefault("initial_lr", group["lr"])
             groups.append(group)
         every = [p for g in groups for p in g["params"]]
         if len(set(map(id, every))) != len(every):
@@ -194,7 +194,7 @@ class Optimizer:
     def update(self, grads: Any) -> None:
         """Add the update of all parameters to the step: ``grads`` in the order of the parameters, None where there is none."""
         trace = current_trace()
-        if trace is None or not self._bound:
+        if trace is None or not self.bound:
             raise TraceError("update() works inside a Trainer's step, with an optimizer the Trainer was given.")
         from unimodel import nest
 
