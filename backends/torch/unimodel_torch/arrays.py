@@ -1,0 +1,43 @@
+"""NumPy arrays to torch tensors and back, and the tensors in which state lives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from unimodel.backend import Store
+
+DTYPES = {"bool": torch.bool, "int32": torch.int32, "int64": torch.int64, "float32": torch.float32, "float64": torch.float64}
+
+
+def to_torch(array: np.ndarray, device: str) -> torch.Tensor:
+    """A tensor of the same numbers. On the CPU it shares the array's memory wherever torch can."""
+    if not array.flags.carray:  # torch takes no negative strides, and warns of memory it may not write to
+        array = np.array(array, order="C")
+    tensor = torch.from_numpy(array)
+    return tensor if device == "cpu" else tensor.to(device)
+
+
+def to_numpy(value: Any, dtype: str | None = None) -> np.ndarray:
+    """An array of the same numbers; a program's host numbers come out as 0-d arrays."""
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value, dtype)
+
+
+class TorchStore(Store):
+    """State in tensors that are only ever written in place, so that every program bound to them sees each change.
+
+    ``version`` grows when a name gets another tensor: at its first write, or when its shape or dtype changes.
+    """
+
+    version = 0
+
+    def write(self, name: str, array: np.ndarray) -> None:
+        new = torch.tensor(np.asarray(array), device=self.backend.device)
+        old = self.arrays.get(name)
+        if old is not None and old.shape == new.shape and old.dtype == new.dtype:
+            old.copy_(new)
+        else:
+            self.arrays[name] = new
+            self.version += 1

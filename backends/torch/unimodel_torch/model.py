@@ -1,0 +1,337 @@
+"""A graph written down as one straight-line torch program, and the native module made the same way.
+
+Every lowering runs once, on ``torch.fx`` proxies: each torch call it makes becomes a line of source, and fx generates the function, which drops every temporary after
+its last use. What is known while writing is computed then: an op whose inputs are all constants runs at once. Host numbers (learning rate, step count, batch
+size) stay Python numbers in the program, and become tensors only where an op takes nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch.fx import Graph as Program
+from torch.fx import GraphModule, Proxy
+from torch.fx.proxy import GraphAppendingTracer
+
+from unimodel.backend import Store
+from unimodel.dim import Dim, Size
+from unimodel.errors import Source
+from unimodel.graph import Graph, Input, Node, Value
+from unimodel.ops.definition import value_and_grad_op
+from unimodel.passes import SCALAR_ARITHMETIC, prepare, rewrite
+from unimodel.passes.differentiate import active_values
+from unimodel.passes.rewrite import Rewriter
+from unimodel.tracing import Tensor
+from unimodel_torch.arrays import DTYPES
+from unimodel_torch.ops import NOT_DIFFERENTIABLE, NUMBERS, differentiable, lower
+
+EXACT = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "negative": operator.neg}
+"""Arithmetic on Python numbers that raises nothing, and stays exact on integers."""
+
+
+class Number(Proxy):
+    """A Python number that is known when the program runs, not a tensor."""
+
+
+NUMBER = (bool, int, float, Number)
+UNIFORM = frozenset(["reshape", "broadcast_to", "permute_dims", "slice", "flip", "stop_gradient"])
+"""Ops that move elements about and change none."""
+
+
+class Recorder(GraphAppendingTracer):
+    """Notes, for each line of the program, the user's line behind it."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(program)
+        self.source: Source | None = None
+        self.sources: dict[str, Source | None] = {}
+        self.constants: dict[str, torch.Tensor] = {}
+        self._lifted: dict[int, Proxy] = {}
+
+    def create_node(self, *args: Any, **kwargs: Any) -> Any:
+        node = super().create_node(*args, **kwargs)
+        self.sources[node.name] = self.source
+        return node
+
+    def create_arg(self, a: Any) -> Any:
+        return self.lift(a).node if isinstance(a, torch.Tensor) else super().create_arg(a)
+
+    def lift(self, tensor: torch.Tensor) -> Proxy:
+        """A constant tensor as a line of the program."""
+        if id(tensor) not in self._lifted:
+            name = f"constant{len(self.constants)}"
+            self.constants[name] = tensor
+            self._lifted[id(tensor)] = self.create_proxy("get_attr", name, (), {})
+        return self._lifted[id(tensor)]
+
+
+class Sized:
+    """A node as its lowering sees it: symbolic sizes in its attributes, and in ``shape``, that of its first result, are the program's own numbers."""
+
+    def __init__(self, node: Node, resolve: Callable[[Any], Any]) -> None:
+        self.node = node
+        self.resolve = resolve
+        self.attrs = {k: resolve(v) for k, v in node.attrs.items()}
+
+    @property
+    def shape(self) -> Any:
+        return self.resolve(self.node.outputs[0].spec.shape)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.node, name)
+
+
+class Writer:
+    """Writes nodes into a program. ``values`` maps each value to a proxy, or to what it is known to be: a tensor or a Python number."""
+
+    def __init__(self, graph: Graph, device: str, arithmetic: Mapping[str, Callable[..., Any]]) -> None:
+        self.program = Program()
+        self.tracer = Recorder(self.program)
+        self.device = device
+        self.arithmetic = {**arithmetic, **EXACT}
+        self.values: dict[Value, Any] = {}
+        self.wanted = {*graph.outputs, *(v for _, v in graph.updates)}
+        self._sizes: dict[Size, Any] = {}
+        self._places: dict[str, tuple[Proxy, int]] = {}
+        self._names: set[str] = set()
+
+    # inputs
+    def placeholder(self, entry: Input) -> None:
+        """An argument of the program for a graph input."""
+        name = re.sub(r"\W", "_", f"{entry.kind}_{entry.name}")
+        while name in self._names:
+            name += "_"
+        self._names.add(name)
+        proxy = self.tracer.create_proxy("placeholder", name, (), {})
+        self.values[entry.value] = Number(proxy.node, self.tracer) if entry.kind == "scalar" else proxy
+        for axis, size in enumerate(entry.spec.shape if entry.kind == "batch" else ()):
+            for symbol in size.symbols if isinstance(size, Dim) else ():
+                if size == Dim.symbol(symbol):
+                    self._places.setdefault(symbol, (proxy, axis))
+
+    def attribute(self, name: str) -> Proxy:
+        """Something of the module that the program belongs to."""
+        return self.tracer.create_proxy("get_attr", name, (), {})
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Proxy:
+        """A line that calls a function, for functions that do not see proxies themselves."""
+        return self.tracer.create_proxy("call_function", function, args, kwargs)
+
+    # sizes
+    def size(self, size: Size) -> Any:
+        """A size as a number of the program, computed where it is first needed."""
+        if not isinstance(size, Dim):
+            return size
+        if size not in self._sizes:
+            total: Any = None
+            for monomial, coefficient in size.terms.items():
+                term: Any = None if coefficient == 1 and monomial else coefficient
+                for name in monomial:
+                    if name not in self._sizes:
+                        x, axis = self._places[name]
+                        self._sizes[name] = x.size(axis)
+                    term = self._sizes[name] if term is None else term * self._sizes[name]
+                total = term if total is None else total + term
+            self._sizes[size] = total
+        return self._sizes[size]
+
+    def resolve(self, attribute: Any) -> Any:
+        """An attribute with its symbolic sizes replaced."""
+        if isinstance(attribute, tuple):
+            return tuple(self.resolve(a) for a in attribute)
+        return self.size(attribute) if isinstance(attribute, Dim) else attribute
+
+    # values
+    def tensor(self, value: Value) -> Proxy:
+        """A value as a tensor of the program, whatever is known of it."""
+        found = self.values[value]
+        if isinstance(found, Proxy) and not isinstance(found, Number):
+            return found
+        if isinstance(found, torch.Tensor):
+            return self.tracer.lift(found)
+        dtype = DTYPES[value.spec.dtype]
+        late = isinstance(found, Number)
+        scalar = self.call(torch.scalar_tensor, found, dtype=dtype, device=self.device) if late else self.tracer.lift(torch.tensor(found, dtype=dtype))
+        return scalar.expand(self.resolve(value.spec.shape)) if value.spec.shape else scalar
+
+    def known(self, value: Value) -> torch.Tensor:
+        """A constant as a tensor."""
+        found = self.values[value]
+        return found if isinstance(found, torch.Tensor) else torch.full(value.spec.shape, found, dtype=DTYPES[value.spec.dtype])
+
+    # nodes
+    def write(self, node: Node, instead: Mapping[str, Callable[..., Any]] = MappingProxyType({})) -> None:
+        """The lines of one node. ``instead`` holds lowerings that take others' place."""
+        self.tracer.source = node.source
+        if node.op is value_and_grad_op:
+            self.region(node)
+            return
+        if node.op.name.endswith("_update"):
+            self.inline(node)
+            return
+        result = self.arithmetic_of(node)
+        if result is None:
+            result = self.lowered(node, instead.get(node.op.name) or lower[node.op.name])
+        for i, value in enumerate(node.outputs):
+            if value.users or value in self.wanted:
+                self.values[value] = result if len(node.outputs) == 1 else result[i]
+
+    def arithmetic_of(self, node: Node) -> Any:
+        """The result of an op on numbers alone, where it is a number again: one number stands for a tensor of any shape that holds it everywhere."""
+        inputs = [None if v is None else self.values[v] for v in node.inputs]
+        name, spec = node.op.name, node.outputs[0].spec
+        if name == "extent":
+            result = self.size(node.attrs["dim"])
+        elif not inputs or not all(isinstance(v, NUMBER) for v in inputs):
+            return None
+        elif name in UNIFORM or (name == "cast" and spec.is_float):
+            return inputs[0]
+        elif name in EXACT or (name in SCALAR_ARITHMETIC and spec.is_float):
+            function = self.arithmetic[name]
+            result = self.call(function, *inputs) if any(isinstance(v, Proxy) for v in inputs) else function(*inputs)
+        else:
+            return None
+        return Number(result.node, self.tracer) if isinstance(result, Proxy) else result
+
+    def lowered(self, node: Node, lowering: Callable[..., Any]) -> Any:
+        """What a lowering makes of a node: lines of the program, or a constant where all it takes is constant."""
+        view = Sized(node, self.resolve)
+        given = {i: (v, self.values[v]) for i, v in enumerate(node.inputs) if v is not None}
+        full = any(v.spec.shape == node.outputs[0].spec.shape for v, found in given.values() if not isinstance(found, NUMBER))
+        may = NUMBERS.get(node.op.name, ())
+        numbers = [i for i, (v, found) in given.items() if i in may and isinstance(found, NUMBER) and (full or not v.spec.shape)]
+        if len(numbers) == 2:  # torch takes the dtype from the other one, so one must be a tensor
+            numbers.pop()
+        tensors = {i: v for i, (v, _) in given.items() if i not in numbers}
+        late = any(isinstance(found, Proxy) for _, found in given.values()) or has_proxy(tuple(view.attrs.values()))
+        late = late or any(has_proxy(self.resolve(v.spec.shape)) for v in tensors.values())
+        arguments = [None if i not in given else given[i][1] if i in numbers else (self.tensor if late else self.known)(tensors[i]) for i in range(len(node.inputs))]
+        result = lowering(view, *arguments)
+        if not given and isinstance(result, Proxy) and self.device != "cpu":
+            result = result.to(self.device)
+        return result
+
+    def inline(self, node: Node) -> None:
+        """The lines of a composite's own decomposition."""
+        specs = [None if v is None else v.spec for v in node.inputs]
+        body = prepare(node.op.decompose(specs, dict(node.attrs), node.outputs[0].spec.dtype), lowers)
+        for entry, value in zip(body.inputs, (v for v in node.inputs if v is not None), strict=True):
+            self.values[entry.value] = self.values[value]
+        for inner in body.nodes:
+            self.write(inner)
+        for outer, value in zip(node.outputs, body.outputs, strict=True):
+            self.values[outer] = self.values[value]
+
+    def result(self, value: Value, kept: Mapping[Value, Any]) -> Any:
+        """What the program returns for a value: a tensor, or a host number as it is."""
+        found = kept.get(value, self.values[value])
+        if value not in kept and (value.spec.shape or not isinstance(found, NUMBER)):
+            found = self.tensor(value)
+        return self.tracer.create_arg(found)
+
+    def region(self, node: Node) -> None:
+        """A region that torch differentiates: its body in grad mode, on leaves that share memory with what is asked for."""
+        body, wrt = node.attrs["body"], node.attrs["wrt"]
+        depends = body.outputs[0] in active_values(body, wrt)  # torch refuses to differentiate what depends on nothing
+        leaves = [self.tensor(node.inputs[i]).detach().requires_grad_() for i in wrt]
+        self.values.update((entry.value, self.values[outer]) for entry, outer in zip(body.inputs, node.inputs, strict=True))
+        self.values.update((body.inputs[i].value, leaf) for i, leaf in zip(wrt, leaves, strict=True))
+        if depends:
+            self.call(torch.set_grad_enabled, True)
+        wanted, self.wanted = self.wanted, self.wanted | set(body.outputs)
+        for inner in body.nodes:
+            self.write(inner, differentiable)
+        self.wanted = wanted
+        self.tracer.source = node.source
+        if depends:
+            gradients: Any = self.call(torch.autograd.grad, [self.tensor(body.outputs[0])], leaves, materialize_grads=True)
+            self.call(torch.set_grad_enabled, False)
+        else:
+            gradients = [torch.zeros_like(leaf) for leaf in leaves]
+        for outer, value in zip(node.outputs, body.outputs, strict=False):
+            found = self.values[value]
+            self.values[outer] = found if isinstance(found, (torch.Tensor, *NUMBER)) else found.detach()
+        for i, outer in enumerate(node.outputs[len(body.outputs) :]):
+            self.values[outer] = gradients[i]
+
+
+def has_proxy(attribute: Any) -> bool:
+    return isinstance(attribute, Proxy) or (isinstance(attribute, tuple) and any(has_proxy(a) for a in attribute))
+
+
+def lowers(node: Node) -> bool:
+    """What stays whole in a program that core has differentiated."""
+    return lower.accepts(node)
+
+
+def lowers_for_autograd(node: Node) -> bool:
+    """What stays whole where torch differentiates: not the kernels that torch differentiates with respect to some inputs only."""
+    return lower.accepts(node) and node.op.name not in NOT_DIFFERENTIABLE
+
+
+def fuse_bias(graph: Graph) -> Graph:
+    """The same graph with each convolution that is followed by a bias made one node of three inputs, which torch computes in one pass."""
+
+    def visit(rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Tensor] | None:
+        if node.op is value_and_grad_op:
+            return rewriter.keep(node, inputs, {**node.attrs, "body": fuse_bias(node.attrs["body"])})
+        if node.op.name != "add":
+            return None
+        conv, bias = (v.producer for v in node.inputs)
+        if conv is None or bias is None or conv.op.name != "conv" or bias.op.name != "reshape" or len(conv.inputs) != 2:
+            return None
+        used = len(conv.outputs[0].users) + (conv.outputs[0] in kept)
+        channels = conv.outputs[0].spec.shape[1]
+        if used > 1 or bias.inputs[0].spec.shape != (channels,) or bias.outputs[0].spec.shape != (channels, *(1,) * (conv.outputs[0].spec.ndim - 2)):
+            return None
+        new_conv, new_bias = (t.value.producer for t in inputs)
+        x, weight, vector = (Tensor(rewriter.trace, v) for v in (*new_conv.inputs, new_bias.inputs[0]))
+        return rewriter.trace.emit(conv.op, [x, weight, vector], conv.attrs, (node.outputs[0].spec,))
+
+    kept = {*graph.outputs, *(v for _, v in graph.updates)}
+    return rewrite(graph, visit)
+
+
+def native_module(graph: Graph, store: Store, device: str, buffers: Collection[str]) -> GraphModule:
+    """A forward graph as an ``nn.Module`` that needs only torch: its batch inputs are its arguments, then its host scalars, as Python numbers.
+
+    State is registered under its own names, ``fc1.weight`` as ``weight`` of a submodule ``fc1``; ``buffers`` names those that are not parameters.
+    Results come as a tuple, or alone where there is one. Updates are left out.
+    """
+    forward = Graph(graph.inputs, graph.nodes, graph.outputs)
+    prepared = fuse_bias(prepare(forward, lowers))
+    # fx writes numbers' functions by their own names: only those of Python's own modules can be found again where unimodel is not installed
+    writer = Writer(prepared, device, {"true_divide": operator.truediv, "pow": operator.pow, "sqrt": math.sqrt, "exp": math.exp, "log": math.log})
+    root = torch.nn.Module()
+    for entry in prepared.of_kind("state"):
+        tensor = store.arrays[entry.name].detach().clone()
+        register(root, entry.name, tensor if entry.name in buffers or not tensor.is_floating_point() else torch.nn.Parameter(tensor))
+        writer.values[entry.value] = writer.attribute(entry.name)
+    for entry in (*prepared.of_kind("batch"), *prepared.of_kind("scalar")):
+        writer.placeholder(entry)
+    for node in prepared.nodes:
+        writer.write(node)
+    results = [writer.tensor(v).node for v in prepared.outputs]
+    writer.program.output(results[0] if len(results) == 1 else tuple(results))
+    for name, tensor in writer.tracer.constants.items():
+        root.register_buffer(name, tensor.to(device), persistent=False)
+    return GraphModule(root, writer.program, "Native")
+
+
+def register(root: torch.nn.Module, name: str, tensor: torch.Tensor) -> None:
+    """Put a parameter or buffer at a dotted path, making the modules on the way."""
+    *path, last = name.split(".")
+    for part in path:
+        if not hasattr(root, part):
+            root.add_module(part, torch.nn.Module())
+        root = getattr(root, part)
+    if isinstance(tensor, torch.nn.Parameter):
+        root.register_parameter(last, tensor)
+    else:
+        root.register_buffer(last, tensor)

@@ -1,0 +1,177 @@
+"""The graph's updates: fused in-place kernels for optimizer steps, copies for everything else.
+
+Update nodes of the same kind wait until something needs their results, or the program ends, and are then carried out together, one ``torch._foreach`` call
+per operation, writing on the state's own tensors. That is right only where nobody still reads the old numbers: ``Updates`` knows who reads what, views
+included, and gives a kernel a copy to write on where somebody does.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import torch
+from torch.fx import Proxy
+
+from unimodel.graph import Graph, Node, Value
+from unimodel.ops.definition import value_and_grad_op
+from unimodel_torch.model import Number, Writer
+from unimodel_torch.ops import lower
+
+PAIRS = {"sgd_update": {0: 0, 4: 1}, "adam_update": {0: 0, 2: 1, 3: 2, 7: 3}}
+"""For each update, which input is written on for which output."""
+
+SCALARS = {"sgd_update": (2, 3), "adam_update": (4, 5, 6)}
+"""Inputs that are one number for all parameters of a group."""
+
+ENDLESS = torch.tensor(float("inf"))
+
+VIEWS = frozenset(["reshape", "permute_dims", "broadcast_to", "slice", "stop_gradient"])
+"""Ops whose result may share memory with their input."""
+
+
+@lower("sgd_update", when=lambda node: bool(node.attrs["momentum"]) == (node.inputs[4] is not None))
+def _(node: Any, params: Any, grads: Any, lr: Any, damping: Any, buffers: Any) -> Any:
+    a = node.attrs
+    dampening = 0.0 if damping is None else 1.0 - damping
+    plain = {name: a[name] for name in ("weight_decay", "momentum", "nesterov", "maximize")}
+    torch._fused_sgd_(params, grads, buffers or [], lr=lr, dampening=dampening, is_first_step=False, **plain)
+
+
+@lower("adam_update")
+def _(node: Any, params: Any, grads: Any, averages: Any, squares: Any, lr: Any, correction1: Any, correction2: Any, largest: Any) -> Any:
+    """torch's kernel corrects by the step's number, and not at all at step infinity: the corrections are put into its other numbers."""
+    a = node.attrs
+    root = correction2**0.5
+    plain = {name: a[name] for name in ("beta1", "beta2", "maximize")}
+    weight_decay = a["weight_decay"] * correction1 / root if a["decoupled"] and a["weight_decay"] else a["weight_decay"]
+    update = torch._fused_adamw_ if a["decoupled"] else torch._fused_adam_
+    update(
+        params, grads, averages, squares, largest or [], [ENDLESS] * len(params),
+        lr=lr * root / correction1, eps=a["eps"] * root, weight_decay=weight_decay, amsgrad=largest is not None, **plain,
+    )  # fmt: skip  # the lists, then the numbers
+
+
+class Updates:
+    """Writes a whole graph: its nodes in order, waiting updates as late as can be, at the end the copies into state."""
+
+    def __init__(self, graph: Graph, writer: Writer) -> None:
+        self.graph = graph
+        self.writer = writer
+        self.changing = {e.value for e, _ in graph.updates}
+        self.memory = {e.value for e in graph.inputs}
+        """Values whose memory somebody may write on: what enters, and what a kernel has left in place."""
+        self.place: dict[Value, Value] = {}
+        """Results that a kernel has left in the tensor of a state input."""
+        self.roots = roots(graph)
+        self.readers: dict[Value, list[Node]] = defaultdict(list)
+        for node in graph.nodes:
+            for value in node.inputs:
+                if value is not None:
+                    self.readers[self.roots.get(value, value)].append(node)
+        self.written: set[Node] = set()
+        self.waiting: list[Node] = []
+        self.kept: dict[Value, Any] = {}
+
+    def write(self) -> None:
+        for entry in self.graph.inputs:
+            self.keep(entry.value)
+        for node in self.graph.nodes:
+            if any(v is not None and v.producer in self.waiting for v in node.inputs):
+                self.carry_out()
+            if self.can_wait(node):
+                self.waiting.append(node)
+                continue
+            self.writer.write(node)
+            self.written.add(node)
+            for value in node.outputs:
+                self.keep(value)
+        self.carry_out()
+        self.copy()
+        self.writer.program.output(tuple(self.writer.result(v, self.kept) for v in self.graph.outputs))
+
+    def keep(self, value: Value) -> None:
+        """A copy of a result that shares memory which may change before it is read."""
+        others = [e for e, v in self.graph.updates if v is value and e.value not in (value, self.place.get(value))]
+        if (others or value in self.graph.outputs) and self.roots.get(value, value) in self.memory and isinstance(self.writer.values[value], Proxy):
+            self.kept[value] = self.writer.tensor(value).clone()
+
+    def can_wait(self, node: Node) -> bool:
+        scalars = [node.inputs[i] for i in SCALARS.get(node.op.name, ())]
+        return node.op.name in PAIRS and all(v is None or isinstance(self.writer.values[v], (int, float, Number)) for v in scalars)
+
+    def carry_out(self) -> None:
+        """The lines of all waiting updates, one group of kernels for those that differ in nothing but their tensors."""
+        groups: dict[Any, list[Node]] = defaultdict(list)
+        for node in self.waiting:
+            scalars = tuple(node.inputs[i] for i in SCALARS[node.op.name])
+            given = tuple(v is None for v in node.inputs)
+            groups[node.op.name, tuple(node.attrs.values()), scalars, given].append(node)
+        for nodes in groups.values():
+            self.writer.tracer.source = nodes[0].source
+            self.group(nodes[0].op.name, nodes)
+        self.written.update(self.waiting)
+        self.waiting = []
+
+    def group(self, name: str, nodes: list[Node]) -> None:
+        columns: list[Any] = []
+        for i, first in enumerate(nodes[0].inputs):
+            if first is None:
+                columns.append(None)
+            elif i in SCALARS[name]:
+                columns.append(self.writer.values[first])
+            elif i in PAIRS[name]:
+                columns.append([self.target(node, i) for node in nodes])
+            else:
+                columns.append([self.writer.tensor(node.inputs[i]).contiguous() for node in nodes])  # the kernels do not look at strides
+        lower[name](nodes[0], *columns)
+        for i, o in PAIRS[name].items():
+            for node, tensor in zip(nodes, columns[i] or (), strict=False):
+                self.writer.values[node.outputs[o]] = tensor
+        for node in nodes:
+            for value in node.outputs:
+                self.keep(value)
+
+    def target(self, node: Node, i: int) -> Any:
+        """What a kernel writes on for an input: the state's own tensor, or a copy where somebody still needs the old numbers."""
+        value = node.inputs[i]
+        assert value is not None, "an optional state is given for all of a group, or for none"
+        home = value if value in self.changing else self.place.get(value)
+        readers = self.readers[value]
+        free = readers.count(node) == 1 and all(r is node or r in self.written for r in readers)
+        if home is None or not free or any(v is value for _, v in self.graph.updates):
+            return self.writer.tensor(value).clone(memory_format=torch.contiguous_format)
+        result = node.outputs[PAIRS[node.op.name][i]]
+        self.place[result] = home
+        self.memory.add(result)
+        return self.writer.values[value]
+
+    def copy(self) -> None:
+        """The lines that copy new state which no kernel has written in place."""
+        targets, sources = [], []
+        for entry, value in self.graph.updates:
+            target, found = self.writer.values[entry.value], self.kept.get(value, self.writer.values[value])
+            if isinstance(found, (bool, int, float, Number)):
+                target.fill_(found)
+            elif value is not entry.value and self.place.get(value) is not entry.value:
+                targets.append(target)
+                sources.append(found if isinstance(found, Proxy) else self.writer.tensor(value))
+        if targets:
+            torch._foreach_copy_(targets, sources)
+
+
+def roots(graph: Graph) -> dict[Value, Value]:
+    """For each result that may be a view, the value whose memory it shares; a region hands on what its body hands on."""
+    found: dict[Value, Value] = {}
+    for node in graph.nodes:
+        if node.op.name in VIEWS and node.inputs[0] is not None:
+            found[node.outputs[0]] = found.get(node.inputs[0], node.inputs[0])
+        elif node.op is value_and_grad_op:
+            body = node.attrs["body"]
+            outer = {e.value: found.get(v, v) for e, v in zip(body.inputs, node.inputs, strict=True)}
+            inner = roots(body)
+            for result, value in zip(node.outputs, body.outputs, strict=False):
+                root = inner.get(value, value)
+                if root in outer:
+                    found[result] = outer[root]
+    return found

@@ -1,0 +1,60 @@
+"""The PyTorch backend."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from unimodel.backend import Backend, Capability, CompileOptions, Store, not_implemented
+from unimodel.graph import Graph
+from unimodel.plugins import hookimpl
+from unimodel_torch.arrays import TorchStore, to_numpy, to_torch
+from unimodel_torch.model import native_module
+from unimodel_torch.ops import lower
+from unimodel_torch.trainer import TorchExecutable
+
+
+class TorchBackend(Backend):
+    name = "torch"
+    lowerings = lower
+    capabilities = {
+        Capability.TRAINING: True,
+        Capability.FLOAT64: True,
+        Capability.NATIVE_DIFFERENTIATION: True,
+        Capability.NATIVE_ARTIFACT: True,
+        Capability.ACCELERATOR: True,
+        Capability.MIXED_PRECISION: not_implemented("comes with the performance work"),
+        Capability.CONTROL_FLOW: not_implemented("comes with um.ops.cond and um.ops.scan"),
+    }
+
+    @classmethod
+    def framework_version(cls) -> str:
+        return str(torch.__version__)
+
+    @classmethod
+    def devices(cls) -> Sequence[str]:
+        return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+
+    def from_numpy(self, array: np.ndarray) -> torch.Tensor:
+        return to_torch(array, self.device)
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        return to_numpy(array)
+
+    def store(self, arrays: Mapping[str, np.ndarray]) -> TorchStore:
+        return TorchStore(self, arrays)
+
+    def compile(self, graph: Graph, store: Store, options: CompileOptions | None = None) -> TorchExecutable:
+        assert isinstance(store, TorchStore), "a store of this backend"
+        return TorchExecutable(self, graph, store, options or CompileOptions())
+
+    def native(self, graph: Graph, store: Store, buffers: Collection[str] = ()) -> torch.nn.Module:
+        return native_module(graph, store, self.device, buffers)
+
+
+@hookimpl
+def unimodel_backend() -> type[TorchBackend]:
+    return TorchBackend
