@@ -90,7 +90,7 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
     if not inputs or inputs[0] is None:
         return None
     name, first = op.name, inputs[0]
-    if name in ("reshape", "broadcast_to", "cast", "stop_gradient") and first.spec == out:
+    if name in ("reshape", "broadcast_to", "cast") and first.spec == out:
         return first
     if name == "permute_dims" and node.attrs["axes"] == tuple(range(len(node.attrs["axes"]))):
         return first

@@ -20,11 +20,16 @@ def prepare(graph: Graph, lowers: Callable[[Node], bool], *, native_regions: boo
     are expanded. Without, core's differentiation expands all.
     """
     if not native_regions:
-        return fold(decompose(differentiate(graph), lowers))
+        # every gradient has been taken: there is nothing left to stop
+        return _expanded(graph, lambda node: node.op.name != "stop_gradient" and lowers(node))
 
     def visit(rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Tensor] | None:
         if node.op is not value_and_grad_op:
             return None
-        return rewriter.keep(node, inputs, {**node.attrs, "body": prepare(node.attrs["body"], lowers)})
+        return rewriter.keep(node, inputs, {**node.attrs, "body": _expanded(node.attrs["body"], lowers)})
 
     return fold(decompose(rewrite(graph, visit), lowers))
+
+
+def _expanded(graph: Graph, lowers: Callable[[Node], bool]) -> Graph:
+    return fold(decompose(differentiate(graph), lowers))
