@@ -181,7 +181,7 @@ def _groups(x: Any, axis: Any, keepdims: bool, function: Callable[[Any], Any], d
     """``function`` of the elements of each group that a reduction over ``axis`` makes one."""
     axes = _axes(axis, x.ndim)
     kept = [i for i in range(x.ndim) if i not in axes]
-    rows = np.transpose(x, (*kept, *axes)).reshape(*(x.shape[i] for i in kept), -1)
+    rows = np.transpose(x, (*kept, *axes)).reshape(*(x.shape[i] for i in kept), int(np.prod([x.shape[i] for i in axes])))
     result = np.empty(rows.shape[:-1], dtype or x.dtype)
     for place in np.ndindex(result.shape):
         result[place] = function(rows[place])
@@ -272,7 +272,7 @@ def _(x: Any, axis: int = -1) -> Any:
 
 @truth("softmax")
 def _(x: Any, axis: int = -1) -> Any:
-    return np.exp(x - scipy.special.logsumexp(x, axis=axis, keepdims=True)).astype(x.dtype)
+    return scipy.special.softmax(x, axis=axis).astype(x.dtype)
 
 
 @truth("log_softmax")
