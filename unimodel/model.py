@@ -114,6 +114,11 @@ class Model:
     """
 
     training: bool = True
+    _um_left_out = ("training",)
+
+    def _um_constants(self) -> tuple[Any, ...]:
+        """What a trace takes as constant besides the plain attributes; the mode, which an instance may or may not have set."""
+        return (self.training,)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no forward(self, ...)")

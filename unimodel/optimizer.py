@@ -158,7 +158,7 @@ class Optimizer:
             for name in passed_over:
                 self._um_behind[name] = self._um_behind.get(name, 0) + 1
 
-    def constants(self) -> Any:
+    def _um_constants(self) -> Any:
         """What a trace takes as constants: every option but the learning rates, and which parameters have been updated equally often."""
         groups = self.param_groups if self.bound else []
         behind = [self._um_behind.get(p.name, 0) for g in groups for p in g["params"] if p.requires_grad]
@@ -266,6 +266,9 @@ class Optimizer:
         runtime = self._um_runtime
         assert runtime is not None, "only a bound optimizer is restored"
         prefix = f"{self._um_prefix}/"
+        for name, held in self._um_slots.items():
+            if name not in tensors:  # the file was written before the slot's first step
+                held.data = np.zeros(held.shape)
         for name, array in tensors.items():
             if name.startswith(prefix):
                 slot = self._um_slots.get(name)

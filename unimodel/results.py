@@ -90,7 +90,9 @@ def _identity(value: Any) -> Any:
     return value
 
 
-for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "lt", "le", "gt", "ge", "eq", "ne", "neg", "abs"):
+_ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")
+_OPERATORS = (*_ARITHMETIC, *(f"r{name}" for name in _ARITHMETIC), "lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs", "bool", "int", "round")
+for _name in _OPERATORS:
 
     def _operator(self: PendingNumber, *others: Any, _method: str = f"__{_name}__") -> Any:
         values = [o.value if isinstance(o, PendingNumber) else o for o in others]

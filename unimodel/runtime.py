@@ -35,6 +35,8 @@ class Program:
     bounds: dict[str, IndexBound]
     specs: tuple[TensorSpec, ...]
     """Specs of the data's leaves, in the order of the batch."""
+    weighted: bool = False
+    """Whether the last leaf of the batch weighs its samples."""
 
     def __post_init__(self) -> None:
         graph = self.traced.graph
@@ -221,9 +223,10 @@ _SIMPLE = (int, float, str, bool, bytes, type(None), complex)
 
 
 def _attributes(owner: object) -> Any:
-    """An object's plain attributes in a form that compares by value, and what else it says a trace takes from it."""
-    constants = getattr(owner, "constants", None)
-    return (constants() if constants is not None else ()) + tuple((name, _value(value)) for name, value in vars(owner).items() if not name.startswith("_um_"))
+    """An object's plain attributes in a form that compares by value; it may leave some out, and name what else a trace takes from it."""
+    left_out = getattr(owner, "_um_left_out", ())
+    more = getattr(owner, "_um_constants", tuple)
+    return (*more(), *((name, _value(value)) for name, value in vars(owner).items() if not name.startswith("_um_") and name not in left_out))
 
 
 def _value(value: Any) -> Any:

@@ -102,6 +102,9 @@ class Trainer:
         self._um_scalars = {"global_step": Scalar(lambda: float(self._um_steps)), "epoch": Scalar(lambda: float(self._um_epoch))}
         self._um_last: Any = None
 
+    _um_left_out = ("stop_training",)  # plain attributes that are no constants of a trace
+    _um_unpacked_weight = False
+
     def _parameters(self, key: str) -> Iterable[Parameter]:
         models = [self.models[key]] if key in self.models else list(self.models.values())
         return [p for m in models for p in m.parameters()]
@@ -111,10 +114,6 @@ class Trainer:
         runtime = self.__dict__.get("_um_runtime")
         if runtime is not None and not name.startswith("_um_") and name != "stop_training":
             runtime.changed()
-
-    def constants(self) -> Any:
-        """Nothing beyond the plain attributes; ``stop_training`` is no constant of a trace."""
-        return ()
 
     # what a trainer is made of
     @property
@@ -179,6 +178,7 @@ class Trainer:
     def unpack(self, batch: Any) -> tuple[Any, Any, Any]:
         """A batch as (inputs, target, sample weights or None)."""
         if isinstance(batch, tuple) and len(batch) in (2, 3):
+            self._um_unpacked_weight = len(batch) == 3
             return batch[0], batch[1], batch[2] if len(batch) == 3 else None
         raise DataError(
             "a batch for the default step is (inputs, target) or (inputs, target, sample_weight).",
@@ -220,7 +220,10 @@ class Trainer:
 
     # programs
     def _program(self, kind: str, function: Callable[[Any], Any], batch: Any, leaves: Sequence[Array]) -> Program:
-        return self._um_runtime.program(kind, function, batch, leaves)
+        program = self._um_runtime.program(kind, function, batch, leaves)
+        if self._um_unpacked_weight:  # while the step was traced just now
+            program.weighted, self._um_unpacked_weight = True, False
+        return program
 
     def _traced_step(self, batch: Any) -> dict[str, Any]:
         result = self.step(batch)
@@ -302,6 +305,7 @@ class Trainer:
         history = History()
         progress = Progress(epochs, None, verbose)
         self.stop_training = False
+        self._um_runtime.changed()  # lists and dicts among the attributes may have been changed in place
         steps_left = math.inf if max_steps is None else max_steps
         for callback in callbacks:
             callback.on_train_begin(self)
@@ -311,7 +315,8 @@ class Trainer:
                 for callback in callbacks:
                     callback.on_epoch_begin(self, epoch)
                 before = self._um_steps
-                logs = self._epoch(source, batch_size, shuffle, callbacks, steps_left)
+                with _Mode(self, training=True):
+                    logs = self._epoch(source, batch_size, shuffle, callbacks, steps_left)
                 steps_left -= self._um_steps - before
                 self._um_epoch += 1
                 self._epoch_schedules()
@@ -365,7 +370,7 @@ class Trainer:
                 self._um_last = program
             first = self._um_steps
             for i, handle in enumerate(self._run_steps(program, steps)):
-                unread.append((program, handle, first + i + 1, _weight(batch, steps[i])))
+                unread.append((program, handle, first + i + 1, _weight(program, steps[i])))
             if watching or (current is not None and current.most_steps is not None):
                 read(0)
             elif len(unread) > UNREAD_STEPS:
@@ -398,6 +403,8 @@ class Trainer:
 
     def train_step(self, batch: Any) -> dict[str, Any]:
         """One step on one batch; returns what ``step`` returned, as numbers that are read back when they are looked at."""
+        if isinstance(batch, list):  # as a PyTorch DataLoader yields it
+            batch = tuple(batch)
         leaves = self._um_runtime.leaves(batch)
         if not leaves or any(a.ndim and a.shape[0] == 0 for a in leaves):
             raise DataError("the batch is empty.", expected="at least one sample", given=[a.shape for a in leaves])
@@ -424,12 +431,12 @@ class Trainer:
 
     def _evaluate(self, source: ArrayData | StreamData, batch_size: int) -> dict[str, float]:
         totals = Totals({m.name: m for m in self.metrics})
-        with _EvalMode(self):
+        with _Mode(self, training=False):
             for batch, (leaves,) in self._batches(source, batch_size, False, 1, math.inf):
                 program = self._program("evaluate", self.evaluation_step, batch, leaves)
                 self._um_runtime.check_indices(program, leaves)
                 handle = program.executable.run(program.arrange(leaves, self.seed, self._um_steps), program.numbers())
-                totals.add(self._logs(program, program.executable.read(handle)), _weight(batch, leaves))
+                totals.add(self._logs(program, program.executable.read(handle)), _weight(program, leaves))
         return totals.results()
 
     def predict(self, data: Any, batch_size: int = 256) -> Any:
@@ -437,7 +444,7 @@ class Trainer:
         source = dataset(data)
         parts: list[list[Array]] = []
         structure = None
-        with _EvalMode(self):
+        with _Mode(self, training=False):
             for batch, (leaves,) in self._batches(source, batch_size, False, 1, math.inf):
                 program = self._program("predict", lambda inputs: self.call(self.model, inputs), batch, leaves)
                 self._um_runtime.check_indices(program, leaves)
@@ -506,7 +513,7 @@ class Trainer:
         runtime.backend.require(Capability.NATIVE_ARTIFACT, "native()")
         if example is None:
             example = self._um_example()
-        with _EvalMode(self):
+        with _Mode(self, training=False):
             leaves = runtime.leaves(example)
             program = self._program("predict", lambda inputs: self.call(self.model, inputs), example, leaves)
         return runtime.backend.native(program.traced.graph, runtime.store)
@@ -530,7 +537,7 @@ def _from_structure(structure: Any, leaves: Iterator[Array]) -> Any:
 
 
 def _is_slot(name: str) -> bool:
-    return name.startswith(("optimizer/", "optimizer."))
+    return name.startswith(("optimizer/", "optimizer.")) and "/" in name  # which no path of attributes has
 
 
 def clip_by_norm(grads: Sequence[Tensor], max_norm: float) -> list[Tensor]:
@@ -542,24 +549,29 @@ def clip_by_norm(grads: Sequence[Tensor], max_norm: float) -> list[Tensor]:
     return [g * scale for g in grads]
 
 
-def _weight(batch: Any, leaves: Sequence[Array]) -> float:
+def _weight(program: Program, leaves: Sequence[Array]) -> float:
     """What a batch counts with in an epoch's mean: its samples, or the sum of their weights."""
-    if isinstance(batch, tuple) and len(batch) == 3 and leaves[-1].ndim == 1:
+    if program.weighted:
         return float(leaves[-1].sum())
     return float(next((len(a) for a in leaves if a.ndim), 1))
 
 
-class _EvalMode:
-    """Every model in eval mode inside, and in the mode it had before afterwards."""
+class _Mode:
+    """Models in train or eval mode inside, and in the modes they had before afterwards.
 
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
+    To evaluate, every layer is in eval mode. To train, a model that is in eval mode as a whole is put in train mode; one that is not keeps the modes of its
+    layers, so that a layer can be left out of training with ``layer.eval()``.
+    """
+
+    def __init__(self, trainer: Trainer, training: bool) -> None:
+        self.models = [m for m in trainer.models.values() if not (training and m.training)]
+        self.training = training
 
     def __enter__(self) -> None:
-        self.modes = [(m, m.training) for model in self.trainer.models.values() for m in model.modules() if m.training]
-        for module, _ in self.modes:
-            module.training = False
+        self.changed = [m for model in self.models for m in model.modules() if m.training != self.training]
+        for module in self.changed:
+            module.training = self.training
 
     def __exit__(self, *_: object) -> None:
-        for module, mode in self.modes:
-            module.training = mode
+        for module in self.changed:
+            module.training = not self.training

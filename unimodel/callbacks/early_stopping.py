@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class EarlyStopping(Callback):
-    """Ends the run when ``monitor`` has not improved by ``min_delta`` for ``patience`` epochs; can put the best weights back."""
+    """Ends the run when ``monitor`` has not improved by more than ``min_delta`` for ``patience`` epochs (0 means 1); can put the best weights back."""
 
     def __init__(self, monitor: str = "val_loss", min_delta: float = 0.0, patience: int = 0, mode: str = "min", restore_best_weights: bool = False) -> None:
         if mode not in ("min", "max"):
@@ -42,7 +42,7 @@ class EarlyStopping(Callback):
                 self.weights = {key: model.state_dict() for key, model in trainer.models.items()}
             return
         self.waited += 1
-        if self.waited > self.patience:
+        if self.waited >= max(1, self.patience):
             trainer.stop_training = True
 
     def on_train_end(self, trainer: Trainer) -> None:

@@ -82,11 +82,11 @@ def dataset(data: Any, what: str = "the data set") -> ArrayData | StreamData:
     if hasattr(data, "column_names") and hasattr(data, "with_format"):  # a Hugging Face data set
         return ArrayData({name: np.asarray(data[:][name]) for name in data.column_names}, what)
     if isinstance(data, (tuple, Mapping)):
-        return ArrayData(nest.map_leaves(_column, data), what)
+        return ArrayData(_arrays(data), what)
     if isinstance(data, np.ndarray) or (hasattr(data, "__array__") and not hasattr(data, "__next__")):
         return ArrayData(data, what)
     if isinstance(data, list) and data and not isinstance(data[0], (tuple, list, dict, np.ndarray)) and not hasattr(data[0], "__array__"):
-        return ArrayData(np.asarray(data), what)
+        return ArrayData(as_array(data), what)
     if isinstance(data, list) and not data:
         raise DataError(f"{what} is empty.", expected="at least one batch", given="[]")
     if isinstance(data, Iterable):
@@ -94,8 +94,23 @@ def dataset(data: Any, what: str = "the data set") -> ArrayData | StreamData:
     raise DataError(f"{what} is of no kind that can be fed.", expected="arrays, nests of arrays, or an iterable of batches", given=type(data).__name__)
 
 
-def _column(leaf: Any) -> Any:
-    return leaf.to_numpy() if hasattr(leaf, "to_numpy") else leaf
+def _arrays(data: Any) -> Any:
+    """A nest with its columns and its lists of numbers as arrays."""
+    if isinstance(data, Mapping):
+        return {key: _arrays(value) for key, value in data.items()}
+    if isinstance(data, tuple):
+        values = [_arrays(value) for value in data]
+        return type(data)(*values) if hasattr(data, "_fields") else tuple(values)
+    if isinstance(data, list):
+        return as_array(data) if _is_array_like(data) else [_arrays(value) for value in data]
+    return data.to_numpy() if hasattr(data, "to_numpy") else data
+
+
+def _is_array_like(data: Any) -> bool:
+    """Whether a list is an array written out: numbers, or lists of them."""
+    while isinstance(data, list) and data:
+        data = data[0]
+    return isinstance(data, (int, float, str, np.generic))
 
 
 def chunks(order: Array, batch_size: int, most: int) -> Iterator[Array]:
