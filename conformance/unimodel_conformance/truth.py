@@ -324,6 +324,11 @@ def _(arrays: Sequence[Any], axis: int = 0) -> Any:
     return np.moveaxis(np.array([row for a in arrays for row in np.moveaxis(a, axis, 0)], arrays[0].dtype), 0, axis % arrays[0].ndim)
 
 
+@truth("split_sizes")
+def _(x: Any, sizes: Any, axis: int) -> Any:
+    return tuple(np.take(x, range(sum(sizes[:i]), sum(sizes[: i + 1])), axis=axis) for i in range(len(sizes)))
+
+
 @truth("flip")
 def _(x: Any, axis: Any = None) -> Any:
     for a in _axes(axis, x.ndim):

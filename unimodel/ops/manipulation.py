@@ -12,7 +12,7 @@ import numpy as np
 from unimodel.dim import Dim, Size, product
 from unimodel.errors import ShapeError
 from unimodel.graph import TensorSpec
-from unimodel.ops.definition import Application, primitive
+from unimodel.ops.definition import Application, composite, primitive
 from unimodel.ops.elementwise import unbroadcast
 from unimodel.ops.indexing import cut, cut_axis
 from unimodel.ops.rules import (
@@ -40,6 +40,7 @@ __all__ = [
     "permute_dims",
     "reshape",
     "split",
+    "split_sizes",
     "squeeze",
     "stack",
     "swapaxes",
@@ -157,8 +158,20 @@ def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
         sizes = [builtins.min(sizes, total - i) for i in range(0, total, sizes)]
     if builtins.sum(sizes) != total:
         raise ShapeError("the pieces must add up.", expected=f"sizes that add up to {total}", given=sizes)
+    return (x,) if len(sizes) == 1 else tuple(split_sizes(x, tuple(sizes), axis))
+
+
+@composite(samples=[Sample(normal(2, 6), (1, 2, 3), 1), Sample(normal(5, 2), (3, 2), 0)])
+def split_sizes(x: Tensor, sizes: Any, axis: int) -> Any:
+    """The pieces of these sizes along one axis, which they fill. One node, so that the gradient is one ``concat``."""
     starts = np.cumsum([0, *sizes])
     return tuple(cut_axis(x, axis, int(a), int(b)) for a, b in itertools.pairwise(starts))
+
+
+@split_sizes.vjp
+def _(node: Application, *gradients: Any) -> Any:
+    pieces = [broadcast_to(y.trace.constant(0.0, y.dtype), y.shape) if g is None else g for y, g in zip(node.outputs, gradients, strict=True)]
+    return concat(pieces, axis=node.attrs["axis"])
 
 
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:

@@ -29,7 +29,7 @@ from unimodel.passes.differentiate import active_values
 from unimodel.passes.rewrite import Rewriter
 from unimodel.tracing import Tensor
 from unimodel_torch.arrays import DTYPES
-from unimodel_torch.ops import NOT_DIFFERENTIABLE, NUMBERS, differentiable, lower
+from unimodel_torch.ops import NOT_DIFFERENTIABLE, NUMBERS, WHOLE_GROUPS, differentiable, lower
 
 EXACT = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "negative": operator.neg}
 """Arithmetic on Python numbers that raises nothing, and stays exact on integers."""
@@ -172,7 +172,7 @@ class Writer:
         if node.op is value_and_grad_op:
             self.region(node)
             return
-        if node.op.name.endswith("_update"):
+        if node.op.name in WHOLE_GROUPS:
             self.inline(node)
             return
         result = self.arithmetic_of(node)
@@ -223,6 +223,7 @@ class Writer:
         body = prepare(node.op.decompose(specs, dict(node.attrs), node.outputs[0].spec.dtype), lowers)
         for entry, value in zip(body.inputs, (v for v in node.inputs if v is not None), strict=True):
             self.values[entry.value] = self.values[value]
+        self.wanted |= set(body.outputs)
         for inner in body.nodes:
             self.write(inner)
         for outer, value in zip(node.outputs, body.outputs, strict=True):
@@ -244,10 +245,9 @@ class Writer:
         self.values.update((body.inputs[i].value, leaf) for i, leaf in zip(wrt, leaves, strict=True))
         if depends:
             self.call(torch.set_grad_enabled, True)
-        wanted, self.wanted = self.wanted, self.wanted | set(body.outputs)
+        self.wanted |= set(body.outputs)
         for inner in body.nodes:
             self.write(inner, differentiable)
-        self.wanted = wanted
         self.tracer.source = node.source
         if depends:
             gradients: Any = self.call(torch.autograd.grad, [self.tensor(body.outputs[0])], leaves, materialize_grads=True)

@@ -27,6 +27,9 @@ NUMBERS: dict[str, tuple[int, ...]] = {
 }
 """Inputs that torch takes as Python numbers, with the result's dtype decided by the other input, which must be a tensor."""
 
+WHOLE_GROUPS = frozenset(["sgd_update", "adam_update"])
+"""Composites whose lowerings, in ``optimizer``, take a whole group of nodes; alone they are decomposed."""
+
 lower.calls(
     add=operator.add, subtract=operator.sub, multiply=operator.mul, true_divide=operator.truediv, floor_divide=torch.floor_divide,
     remainder=torch.remainder, pow=torch.pow, maximum=torch.maximum, minimum=torch.minimum,
@@ -125,6 +128,11 @@ def _(node: Any, x: Any) -> Any:
 @lower("concat")
 def _(node: Any, *arrays: Any) -> Any:
     return torch.cat(arrays, node.attrs["axis"])
+
+
+@lower("split_sizes")
+def _(node: Any, x: Any) -> Any:
+    return torch.split(x, node.attrs["sizes"], node.attrs["axis"])
 
 
 @lower("flip")

@@ -26,7 +26,7 @@ SCALARS = {"sgd_update": (2, 3), "adam_update": (4, 5, 6)}
 
 ENDLESS = torch.tensor(float("inf"))
 
-VIEWS = frozenset(["reshape", "permute_dims", "broadcast_to", "slice", "stop_gradient"])
+VIEWS = frozenset(["reshape", "permute_dims", "broadcast_to", "slice", "split_sizes", "stop_gradient"])
 """Ops whose result may share memory with their input."""
 
 
@@ -165,7 +165,7 @@ def roots(graph: Graph) -> dict[Value, Value]:
     found: dict[Value, Value] = {}
     for node in graph.nodes:
         if node.op.name in VIEWS and node.inputs[0] is not None:
-            found[node.outputs[0]] = found.get(node.inputs[0], node.inputs[0])
+            found.update(dict.fromkeys(node.outputs, found.get(node.inputs[0], node.inputs[0])))
         elif node.op is value_and_grad_op:
             body = node.attrs["body"]
             outer = {e.value: found.get(v, v) for e, v in zip(body.inputs, node.inputs, strict=True)}
