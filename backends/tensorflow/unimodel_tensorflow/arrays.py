@@ -1,0 +1,94 @@
+"""TensorFlow itself, imported without noise, and arrays on their way in and out of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from unimodel.backend import Backend, Store
+from unimodel.errors import BackendError
+
+CPU = "/job:localhost/replica:0/task:0/device:CPU:0"
+_NOISE = ("WARNING: All log messages before absl::InitializeLog()", "I0", "To enable the following instructions")
+_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """While TensorFlow is imported, what its libraries write to the process's stderr is held back; all but the greetings is then passed on.
+
+    They write to the file descriptor itself, before any setting of theirs can be reached from Python.
+    """
+    given = os.environ.get(_LEVEL)
+    try:
+        sys.stderr.flush()
+        saved = os.dup(2)
+    except (OSError, AttributeError, ValueError):  # no stderr to protect
+        yield
+        return
+    os.environ.setdefault(_LEVEL, "2")
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            if given is None:
+                del os.environ[_LEVEL]
+            held.seek(0)
+            for line in held:
+                if not line.startswith(tuple(n.encode() for n in _NOISE)):
+                    os.write(2, line)
+
+
+with quietly():
+    try:
+        import tensorflow as tf
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        remedy = "TensorFlow is not installed: pip install 'unimodel-tensorflow[cpu]' (or [full], for accelerators)"
+        raise ModuleNotFoundError(remedy, name="tensorflow") from error
+
+
+def spare_accelerators() -> None:
+    """Keep TensorFlow, when it starts, from reserving all memory of accelerators that nothing here uses."""
+    for device in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(device, True)
+        except RuntimeError:  # it has started already, as whoever started it wanted
+            return
+
+
+class VariableStore(Store):
+    """State as variables on the CPU, made eagerly: a variable made while a function is traced would not be initialised."""
+
+    def __init__(self, backend: Backend, arrays: Mapping[str, np.ndarray]) -> None:
+        super().__init__(backend, arrays)
+
+    def read(self, name: str) -> np.ndarray:
+        return np.array(self.arrays[name].numpy())
+
+    def write(self, name: str, array: np.ndarray) -> None:
+        found = self.arrays.get(name)
+        with tf.init_scope(), tf.device(CPU):
+            if found is None:
+                self.arrays[name] = tf.Variable(np.asarray(array), dtype=tf.as_dtype(array.dtype), trainable=False)
+            elif found.shape != array.shape or found.dtype != array.dtype:
+                raise BackendError(
+                    "state keeps its shape and dtype.", expected=f"{name}: {found.dtype.name} {tuple(found.shape)}", given=f"{array.dtype} {array.shape}"
+                )
+            else:
+                found.assign(array)
+
+
+def to_numpy(tensor: Any) -> np.ndarray:
+    """A tensor's numbers as an array of the caller's own."""
+    return np.asarray(tensor.numpy())

@@ -1,0 +1,320 @@
+"""Convolution, pooling and batch norm: TensorFlow's CPU kernels want channels last.
+
+Core's tensors are (N, C, *spatial). Where ``passes.channels_last`` has marked a node, its images come and go as (N, *spatial, C); elsewhere they are moved around the
+kernel. 1-d images are 2-d ones with a dimension of size 1. Padding is ``SAME`` where that happens to be the padding asked for, else it is done beforehand: the kernels'
+explicit padding takes a path that is several times slower.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from unimodel.errors import UnsupportedError
+from unimodel.graph import Node
+from unimodel.ops.pooling import pool_geometry, pool_weights
+from unimodel_tensorflow.arrays import tf
+from unimodel_tensorflow.ops import constant, lower, raw, reshape, shape_tensor, total, transpose
+
+Pads = Sequence[tuple[int, int]]
+
+
+def marked(node: Any) -> bool:
+    return bool(node.attrs.get("channels_last"))
+
+
+def image(node: Any, x: Any) -> Any:
+    """A node's image as (N, *spatial, C), with two spatial dimensions at least."""
+    x = x if marked(node) else transpose(x, [0, *range(2, x.shape.rank), 1])
+    return raw.ExpandDims(input=x, axis=constant(1, "int32")) if x.shape.rank == 3 else x
+
+
+def result(node: Any, y: Any, rank: int) -> Any:
+    """An image made by a kernel in the form that the node's results have."""
+    y = raw.Squeeze(input=y, axis=[1]) if rank == 3 else y
+    return y if marked(node) else transpose(y, [0, rank - 1, *range(1, rank - 1)])
+
+
+def spatial(node: Any, which: int = 0) -> list[int]:
+    """The spatial sizes of one of a node's inputs, which are never symbolic."""
+    shape = node.inputs[which].spec.shape
+    return list(shape[1:-1] if marked(node) else shape[2:])
+
+
+def wide(values: Iterable[Any], filler: Any = 1) -> list[Any]:
+    """What holds per spatial dimension, for two of them where there is one."""
+    found = list(values)
+    return [filler, *found] if len(found) == 1 else found
+
+
+def pad(x: Any, pads: Pads, value: float = 0.0) -> Any:
+    if all(p == (0, 0) for p in pads):
+        return x
+    return raw.PadV2(input=x, paddings=constant([(0, 0), *pads, (0, 0)]), constant_values=constant(value, x.dtype.name))
+
+
+def crop(x: Any, pads: Pads, sizes: Sequence[int]) -> Any:
+    if all(p == (0, 0) for p in pads):
+        return x
+    return raw.Slice(input=x, begin=constant([0, *(lo for lo, _ in pads), 0]), size=constant([-1, *sizes, -1]))
+
+
+def kernel_padding(sizes: Sequence[int], window: Sequence[int], stride: Sequence[int], pads: Pads) -> tuple[str, Pads]:
+    """The padding a kernel can do itself, and what is left to be done before it."""
+    same = []
+    for n, k, s in zip(sizes, window, stride, strict=True):
+        missing = max((-(-n // s) - 1) * s + k - n, 0)
+        same.append((missing // 2, missing - missing // 2))
+    if list(pads) == same:
+        return "SAME", [(0, 0)] * len(sizes)
+    return "VALID", pads
+
+
+def int32_shape(shape: Sequence[Any]) -> Any:
+    return raw.Cast(x=shape_tensor(shape), DstT=tf.int32)
+
+
+# ------------------------------------------------------------------------------------------------------------ convolution
+
+
+class Convolution:
+    """One convolution's geometry and its kernels, on images of (N, *spatial, C) and weights of (*kernel, C / groups, out)."""
+
+    def __init__(self, node: Any, sizes: Sequence[int], kernel: Sequence[int]) -> None:
+        attrs = node.attrs
+        self.rank = len(kernel) + 2
+        if self.rank > 5:
+            raise UnsupportedError("TensorFlow convolves over 1 to 3 dimensions.", given=f"{len(kernel)} spatial dimensions", source=node.source)
+        self.sizes, self.kernel, self.stride, self.dilation = wide(sizes), wide(kernel), wide(attrs["stride"]), wide(attrs["dilation"])
+        self.groups: int = attrs["groups"]
+        self.extent = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
+        padding, self.pads = kernel_padding(self.sizes, self.extent, self.stride, wide(attrs["padding"], (0, 0)))
+        self.padded = [n + lo + hi for n, (lo, hi) in zip(self.sizes, self.pads, strict=True)]
+        self.options = {"strides": [1, *self.stride, 1], "padding": padding}
+        self.cubic = len(self.kernel) == 3
+
+    def weight(self, w: Any) -> Any:
+        """(out, C / groups, *kernel) as the kernels want it, dilation filled in with zeros, since no gradient's kernel knows dilation."""
+        w = transpose(w, [*range(2, self.rank), 1, 0])
+        w = raw.ExpandDims(input=w, axis=constant(0, "int32")) if self.rank == 3 else w
+        for axis, d in enumerate(self.dilation):
+            if d > 1:
+                shape = w.shape.as_list()
+                gaps = [(0, d - 1) if i == axis + 1 else (0, 0) for i in range(len(shape) + 1)]
+                w = raw.Pad(input=raw.ExpandDims(input=w, axis=constant(axis + 1, "int32")), paddings=constant(gaps))
+                w = raw.Reshape(tensor=w, shape=constant([n * d if i == axis else n for i, n in enumerate(shape)]))
+        if self.extent != self.kernel:
+            w = raw.Slice(input=w, begin=constant([0] * w.shape.rank), size=constant([*self.extent, -1, -1]))
+        return w
+
+    def unweight(self, w: Any) -> Any:
+        """The way back, for a weight's gradient."""
+        if self.extent != self.kernel:
+            start, ends = constant([0] * w.shape.rank), 3 << len(self.extent)
+            w = raw.StridedSlice(input=w, begin=start, end=constant([*self.extent, 1, 1]), strides=constant([*self.dilation, 1, 1]), end_mask=ends)
+        w = raw.Squeeze(input=w, axis=[0]) if self.rank == 3 else w
+        return transpose(w, [self.rank - 1, self.rank - 2, *range(self.rank - 2)])
+
+    def by_group(self, function: Callable[[Any, Any], Any], *pair: Any) -> Any:
+        """A kernel without groups, group by group: in all of them the last dimension is what divides, images by channels, weights by outputs."""
+        if self.groups == 1:
+            return function(*pair)
+        pieces = [raw.Split(axis=constant(t.shape.rank - 1, "int32"), value=t, num_split=self.groups) for t in pair]
+        parts = [function(*p) for p in zip(*pieces, strict=True)]
+        return raw.ConcatV2(values=parts, axis=constant(parts[0].shape.rank - 1, "int32"))
+
+    def depthwise(self, channels: int) -> bool:
+        """Whether each channel is a group of its own, for which there are kernels; they take one stride for both dimensions."""
+        return self.groups > 1 and channels == 1 and not self.cubic and self.stride[0] == self.stride[1]
+
+    def forward(self, x: Any, w: Any) -> Any:
+        x = pad(x, self.pads)
+        if self.depthwise(w.shape[-2]):
+            filters = raw.Reshape(tensor=w, shape=constant([*self.extent, self.groups, -1]))
+            return raw.DepthwiseConv2dNative(input=x, filter=filters, **self.options)
+        kernel = raw.Conv3D if self.cubic else raw.Conv2D
+        return self.by_group(lambda a, b: kernel(input=a, filter=b, **self.options), x, w)
+
+    def input_gradient(self, g: Any, w: Any, batch: Any) -> Any:
+        channels = w.shape[-2]
+        if self.depthwise(channels):
+            sizes = int32_shape([batch, *self.padded, self.groups])
+            filters = raw.Reshape(tensor=w, shape=constant([*self.extent, self.groups, -1]))
+            found = raw.DepthwiseConv2dNativeBackpropInput(input_sizes=sizes, filter=filters, out_backprop=g, **self.options)
+        else:
+            sizes = int32_shape([batch, *self.padded, channels])
+            kernel = raw.Conv3DBackpropInputV2 if self.cubic else raw.Conv2DBackpropInput
+            found = self.by_group(lambda a, b: kernel(input_sizes=sizes, filter=b, out_backprop=a, **self.options), g, w)
+        return crop(found, self.pads, self.sizes)
+
+    def weight_gradient(self, x: Any, g: Any, channels: int, outs: int) -> Any:
+        x = pad(x, self.pads)
+        if self.depthwise(channels):
+            sizes = constant([*self.extent, self.groups, outs // self.groups], "int32")
+            found = raw.DepthwiseConv2dNativeBackpropFilter(input=x, filter_sizes=sizes, out_backprop=g, **self.options)
+            return raw.Reshape(tensor=found, shape=constant([*self.extent, 1, outs]))
+        sizes = constant([*self.extent, channels, outs // self.groups], "int32")
+        kernel = raw.Conv3DBackpropFilterV2 if self.cubic else raw.Conv2DBackpropFilter
+        return self.by_group(lambda a, b: kernel(input=a, filter_sizes=sizes, out_backprop=b, **self.options), x, g)
+
+
+@lower("conv")
+def _(node: Any, x: Any, weight: Any) -> Any:
+    c = Convolution(node, spatial(node), node.inputs[1].spec.shape[2:])
+    return result(node, c.forward(image(node, x), c.weight(weight)), c.rank)
+
+
+@lower("conv_input_gradient")
+def _(node: Any, g: Any, weight: Any) -> Any:
+    c = Convolution(node, node.attrs["spatial"], node.inputs[1].spec.shape[2:])
+    return result(node, c.input_gradient(image(node, g), c.weight(weight), node.shape[0]), c.rank)
+
+
+@lower("conv_weight_gradient")
+def _(node: Any, x: Any, g: Any) -> Any:
+    c = Convolution(node, spatial(node), node.attrs["kernel"])
+    outs, channels = node.outputs[0].spec.shape[:2]
+    return c.unweight(c.weight_gradient(image(node, x), image(node, g), channels, outs))
+
+
+# ---------------------------------------------------------------------------------------------------------------- pooling
+
+
+class Pool:
+    """One pooling's geometry: output sizes, padding, and the options of TensorFlow's kernels."""
+
+    def __init__(self, node: Any, sizes: Sequence[int]) -> None:
+        a = node.attrs
+        self.attrs = a
+        self.rank = len(sizes) + 2
+        dilation = a.get("dilation", (1,) * len(sizes))
+        self.true_sizes = sizes
+        self.outs, pads = pool_geometry(sizes, a["kernel_size"], a["stride"], a["padding"], dilation, a["ceil_mode"])
+        self.sizes, window, stride, self.pads = wide(sizes), wide(a["kernel_size"]), wide(a["stride"]), wide(pads, (0, 0))
+        self.options = {"ksize": [1, *window, 1], "strides": [1, *stride, 1], "padding": "VALID"}
+
+    def scale(self, dtype: str) -> Any:
+        """What makes the kernel's mean over padded windows the mean that is asked for; None where it is that already."""
+        a = self.attrs
+        weights = pool_weights(self.true_sizes, a["kernel_size"], a["stride"], a["padding"], self.outs, a["count_include_pad"], a["divisor_override"])
+        scale = np.asarray(weights) * math.prod(a["kernel_size"])
+        if (scale == 1.0).all():
+            return None
+        return constant(scale[..., None] if scale.ndim else scale, dtype)
+
+
+def _has_kernel(node: Node) -> bool:
+    return len(node.attrs["kernel_size"]) <= 2 and set(node.attrs.get("dilation", (1,))) == {1}
+
+
+@lower("max_pool", when=_has_kernel)
+def _(node: Any, x: Any) -> Any:
+    pool = Pool(node, spatial(node))
+    padded = pad(image(node, x), pool.pads, -math.inf)
+    values = raw.MaxPool(input=padded, **pool.options)
+    # that kernel passes over NaN; the mean of values between 0 and 6 is NaN just where one of them is
+    bounded = raw.AvgPool(value=raw.Relu6(features=padded), **pool.options)
+    values = raw.AddV2(x=values, y=raw.Mul(x=bounded, y=constant(0.0, x.dtype.name)))
+
+    def indices() -> Any:
+        first = transpose(x, [0, pool.rank - 1, *range(1, pool.rank - 1)]) if marked(node) else x
+        found = node.decomposed(first)[1]
+        return transpose(found, [0, *range(2, pool.rank), 1]) if marked(node) else found
+
+    return result(node, values, pool.rank), indices
+
+
+def _of_max_pool(node: Node) -> bool:
+    """Whether a max-pool's gradient is that of a max-pool in the graph, whose indices then need not be known."""
+    _, x, values, indices = node.inputs
+    producer = None if indices is None else indices.producer
+    if producer is None or producer.op.name != "max_pool" or not _has_kernel(node):
+        return False
+    return producer.inputs == (x,) and producer.outputs == (values, indices) and dict(producer.attrs) == dict(node.attrs)
+
+
+@lower("max_pool_gradient", when=_of_max_pool)
+def _(node: Any, g: Any, x: Any, values: Any, indices: Any) -> Any:
+    pool = Pool(node, spatial(node, 1))
+    padded = pad(image(node, x), pool.pads, -math.inf)
+    forward = raw.MaxPool(input=padded, **pool.options)  # the forward pass's own, once TensorFlow has merged equal ops; the two kernels work in a pair
+    found = raw.MaxPoolGrad(orig_input=padded, orig_output=forward, grad=image(node, g), **pool.options)
+    return result(node, crop(found, pool.pads, pool.sizes), pool.rank)
+
+
+@lower("avg_pool", when=_has_kernel)
+def _(node: Any, x: Any) -> Any:
+    pool = Pool(node, spatial(node))
+    y = raw.AvgPool(value=pad(image(node, x), pool.pads), **pool.options)
+    scale = pool.scale(x.dtype.name)
+    return result(node, y if scale is None else raw.Mul(x=y, y=scale), pool.rank)
+
+
+@lower("avg_pool_gradient", when=_has_kernel)
+def _(node: Any, g: Any) -> Any:
+    pool = Pool(node, node.attrs["spatial"])
+    scale = pool.scale(g.dtype.name)
+    g = image(node, g) if scale is None else raw.Mul(x=image(node, g), y=scale)
+    padded = [n + lo + hi for n, (lo, hi) in zip(pool.sizes, pool.pads, strict=True)]
+    shape = node.shape
+    sizes = int32_shape([shape[0], *padded, shape[-1 if marked(node) else 1]])
+    return result(node, crop(raw.AvgPoolGrad(orig_input_shape=sizes, grad=g, **pool.options), pool.pads, pool.sizes), pool.rank)
+
+
+# ------------------------------------------------------------------------------------------------------------- batch norm
+
+
+def _single(node: Node) -> bool:
+    """The kernels are for float32."""
+    return node.outputs[0].spec.dtype == "float32"
+
+
+def _rows(node: Any, x: Any) -> Any:
+    """A batch of any rank as (N, 1, spatial, C)."""
+    channels = x.shape[-1 if marked(node) else 1]
+    if x.shape.rank > 2:
+        x = image(node, x)
+    return raw.Reshape(tensor=x, shape=constant([-1, 1, math.prod(x.shape[1:-1]), channels]))
+
+
+def _unrows(node: Any, rows: Any) -> Any:
+    shape = list(node.shape)
+    if not marked(node) and len(shape) > 2:
+        shape.append(shape.pop(1))
+        return transpose(reshape(rows, shape), [0, len(shape) - 1, *range(1, len(shape) - 1)])
+    return reshape(rows, shape)
+
+
+def _normalised(node: Any, rows: Any, mean: Any, variance: Any, weight: Any, bias: Any) -> Any:
+    weight = constant(np.ones(rows.shape[-1]), "float32") if weight is None else weight
+    bias = constant(np.zeros(rows.shape[-1]), "float32") if bias is None else bias
+    return raw.FusedBatchNormV3(x=rows, scale=weight, offset=bias, mean=mean, variance=variance, epsilon=node.attrs["eps"], is_training=False)[0]
+
+
+@lower("batch_norm_inference", when=_single)
+def _(node: Any, x: Any, mean: Any, variance: Any, weight: Any, bias: Any) -> Any:
+    return _unrows(node, _normalised(node, _rows(node, x), mean, variance, weight, bias))
+
+
+@lower("batch_norm_training", when=_single)
+def _(node: Any, x: Any, weight: Any, bias: Any) -> Any:
+    # the kernel's own statistics add up one by one, which costs digits: 3e-5 of the result at 2**18 elements per channel
+    rows = _rows(node, x)
+    count = raw.Cast(x=raw.Size(input=rows), DstT=tf.float32) / rows.shape[-1]
+    mean = raw.RealDiv(x=total(rows, [0, 1, 2]), y=count)
+    centred = raw.BiasAdd(value=rows, bias=raw.Neg(x=mean))
+    variance = raw.RealDiv(x=total(raw.Square(x=centred), [0, 1, 2]), y=count)
+    return _unrows(node, _normalised(node, rows, mean, variance, weight, bias)), mean, variance
+
+
+@lower("batch_norm_gradient", when=_single)
+def _(node: Any, g: Any, x: Any, mean: Any, variance: Any, weight: Any) -> Any:
+    rows = _rows(node, x)
+    weight = constant(np.ones(rows.shape[-1]), "float32") if weight is None else weight
+    statistics = {"reserve_space_1": mean, "reserve_space_2": variance, "reserve_space_3": constant([], "float32")}
+    kernel = raw.FusedBatchNormGradV3
+    dx, dw, db, *_ = kernel(y_backprop=_rows(node, g), x=rows, scale=weight, epsilon=node.attrs["eps"], is_training=True, **statistics)
+    return _unrows(node, dx), dw, db

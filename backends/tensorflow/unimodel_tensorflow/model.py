@@ -1,0 +1,219 @@
+"""A prepared graph written as TensorFlow ops, and the artifact made of a forward graph: a ``tf.Module`` that runs without unimodel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from unimodel.backend import Store
+from unimodel.dim import Dim, Size
+from unimodel.errors import BackendError, UnimodelError, UnsupportedError
+from unimodel.graph import Graph, Input, Node, Value
+from unimodel.ops.definition import Application, value_and_grad_op
+from unimodel.passes import prepare
+from unimodel.tracing import trace_body
+from unimodel_tensorflow.arrays import CPU, tf
+from unimodel_tensorflow.images import lower
+
+raw = tf.raw_ops
+
+CORE_GRADIENT = frozenset(
+    ["maximum", "minimum", "pow", "prod", "floor_divide", "conv", "conv_input_gradient", "conv_weight_gradient"]
+    + ["batch_norm_training", "relu", "take_along_axis"]
+)
+"""Ops whose kernels TensorFlow differentiates otherwise than core does (ties, zeros, NaN), or not in all cases: they keep core's rule."""
+
+UNREAD = {"max_pool_gradient": (3,)}
+"""Inputs, by position, that a lowering does not look at: what makes them need not be computed."""
+
+
+class View:
+    """A node as a lowering sees it: sizes that are symbolic in the graph are tensors here."""
+
+    __slots__ = ("attrs", "node", "writer")
+
+    def __init__(self, node: Node, writer: Writer) -> None:
+        self.node = node
+        self.writer = writer
+        self.attrs = {k: writer.resolve(v) for k, v in node.attrs.items()}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.node, name)
+
+    def size(self, size: Size) -> Any:
+        return self.writer.resolve(size)
+
+    @property
+    def shape(self) -> Any:
+        """The first result's shape."""
+        return self.writer.resolve(self.node.outputs[0].spec.shape)
+
+    def decomposed(self, *inputs: Any) -> Sequence[Any]:
+        """A composite's results by its definition."""
+        dtype = next(s.dtype for s in self.node.specs if s is not None and s.is_float)
+        return self.writer.inline(self.node.op.decompose(self.node.specs, dict(self.node.attrs), dtype), [t for t in inputs if t is not None])
+
+
+class Writer:
+    """Writes nodes into the function being traced. ``values`` maps each value of the graph to its tensor, or to a function that makes it when needed."""
+
+    def __init__(self, sizes: Mapping[str, Any], journal: list[Node]) -> None:
+        self.values: dict[Value, Any] = {}
+        self.sizes = sizes
+        self.journal = journal
+        self._sizes: dict[Dim, Any] = {}
+
+    def resolve(self, attribute: Any) -> Any:
+        if isinstance(attribute, tuple):
+            return tuple(self.resolve(a) for a in attribute)
+        if not isinstance(attribute, Dim):
+            return attribute
+        if attribute not in self._sizes:
+            self._sizes[attribute] = attribute.evaluate(self.sizes)
+        return self._sizes[attribute]
+
+    def tensor(self, value: Value) -> Any:
+        found = self.values[value]
+        if callable(found):
+            found = self.values[value] = found()
+        return found
+
+    def write(self, nodes: Iterable[Node], native: bool = False) -> None:
+        """The ops of these nodes; ``native`` where TensorFlow is to differentiate them."""
+        for node in nodes:
+            if node.op is value_and_grad_op:
+                results: Any = self.region(node)
+            else:
+                unread = UNREAD.get(node.op.name, ())
+                inputs = [None if v is None or i in unread else self.tensor(v) for i, v in enumerate(node.inputs)]
+                self.journal.append(node)
+                with tf.name_scope(f"n{len(self.journal) - 1}"):  # by which an error at run time finds the node again
+                    try:
+                        results = with_core_gradient(self, node, inputs) if native and node.op.name in CORE_GRADIENT else self.lowered(node, inputs)
+                    except UnimodelError:
+                        raise
+                    except Exception as error:
+                        raise BackendError(
+                            f"tensorflow failed to build {node.op.name}.", given=f"{node!r}: {type(error).__name__}: {error}", source=node.source
+                        ) from error
+            self.values.update(zip(node.outputs, results, strict=True))
+
+    def lowered(self, node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+        result = lower[node.op.name](View(node, self), *inputs)
+        return (result,) if len(node.outputs) == 1 else result
+
+    def inline(self, body: Graph, inputs: Sequence[Any]) -> list[Any]:
+        """A body of core's making, at once."""
+        prepared = prepare(body, lower.accepts)
+        self.values.update(zip((e.value for e in prepared.inputs), inputs, strict=True))
+        self.write(prepared.nodes)
+        return [self.tensor(v) for v in prepared.outputs]
+
+    def region(self, node: Node) -> list[Any]:
+        """A region that TensorFlow differentiates."""
+        body, wrt = node.attrs["body"], node.attrs["wrt"]
+        for i, (entry, outer) in enumerate(zip(body.inputs, node.inputs, strict=True)):
+            # what is asked for gets a name of its own in here, so that the gradient is of its use in this region
+            self.values[entry.value] = raw.Identity(input=self.tensor(outer)) if i in wrt else self.tensor(outer)
+        self.write(body.nodes, native=True)
+        leaves = [self.tensor(body.inputs[i].value) for i in wrt]
+        outputs = [self.tensor(v) for v in body.outputs]
+        gradients = tf.gradients(outputs[0], leaves, unconnected_gradients=tf.UnconnectedGradients.ZERO) if wrt else []
+        return [*outputs, *map(tf.convert_to_tensor, gradients)]  # a gather's gradient is sparse
+
+
+def with_core_gradient(writer: Writer, node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    """A node that TensorFlow differentiates by core's rule."""
+    places = [i for i, t in enumerate(inputs) if t is not None and t.dtype.is_floating]
+    real = [i for i, v in enumerate(node.outputs) if v.spec.is_float]
+
+    @tf.custom_gradient
+    def call(*floats: Any) -> Any:
+        given = list(inputs)
+        for i, tensor in zip(places, floats, strict=True):
+            given[i] = tensor
+        results = [r() if callable(r) else r for r in writer.lowered(node, given)]
+
+        def gradient(*incoming: Any) -> Any:
+            answers = apply_rule(writer, node, given, results, [incoming[i] for i in real])
+            return [answers[i] for i in places]
+
+        return results, gradient
+
+    return call(*[inputs[i] for i in places])
+
+
+def apply_rule(writer: Writer, node: Node, inputs: Sequence[Any], results: Sequence[Any], incoming: Sequence[Any]) -> list[Any]:
+    """The gradients of a node's inputs by core's rule, None where there is none, written as ops."""
+    specs = [*node.specs, *(v.spec for v in node.outputs), *(v.spec for v in node.outputs if v.spec.is_float)]
+    rule = node.op.vjp_rule
+    if rule is None:
+        raise UnsupportedError(f"{node.op.name} has no gradient.", given=repr(node), remedy="wrap its input in um.ops.stop_gradient", source=node.source)
+    found: list[int] = []
+
+    def backward(tensors: Sequence[Any]) -> Any:
+        split = len(inputs) + len(results)
+        floats = iter(tensors[split:])
+        gradients = rule(
+            Application(node, tensors[: len(inputs)], tensors[len(inputs) : split]), *(next(floats) if v.spec.is_float else None for v in node.outputs)
+        )
+        gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+        found.extend(i for i, g in enumerate(gradients) if g is not None)
+        return tuple(g for g in gradients if g is not None)
+
+    body = trace_body(backward, specs, node.outputs[0].spec.dtype)
+    answers: list[Any] = [None] * len(inputs)
+    for i, tensor in zip(found, writer.inline(body, [t for t in (*inputs, *results, *incoming) if t is not None]), strict=True):
+        answers[i] = tensor
+    return answers
+
+
+def signature(entry: Input) -> Any:
+    """What a function takes for a batch input: symbolic sizes are open."""
+    return tf.TensorSpec([None if isinstance(s, Dim) else s for s in entry.spec.shape], tf.as_dtype(entry.spec.dtype))
+
+
+def sizes_of(batch: Sequence[Input], tensors: Sequence[Any], skip: int = 0) -> dict[str, Any]:
+    """The number of each symbol as an int64 tensor, read off the batch; ``skip`` leading dimensions are not the graph's."""
+    found: dict[str, Any] = {}
+    for entry, tensor in zip(batch, tensors, strict=False):  # host scalars may follow
+        for axis, size in enumerate(entry.spec.shape):
+            for symbol in size.symbols if isinstance(size, Dim) else ():
+                if symbol not in found and size == Dim.symbol(symbol):
+                    found[symbol] = tf.shape(tensor, out_type=tf.int64)[axis + skip]
+    return found
+
+
+def native_module(graph: Graph, store: Store) -> Any:
+    """A forward graph as a ``tf.Module``: called with the batch inputs in order, of any batch size, it gives the outputs, alone where there is one.
+
+    Its variables are copies, at their own names (``fc1.weight`` is attribute ``weight`` of a submodule ``fc1``), so ``tf.saved_model.save`` keeps them.
+    """
+    forward = prepare(Graph(graph.inputs, graph.nodes, graph.outputs), lower.accepts)
+    if forward.of_kind("scalar"):
+        raise UnsupportedError(
+            "this forward reads host numbers that change from step to step; an artifact has no host.", given=forward.of_kind("scalar")[0].name
+        )
+    root = tf.Module()
+    with tf.init_scope(), tf.device(CPU):
+        variables = {e.value: tf.Variable(store.read(e.name), trainable=e.spec.is_float, name=e.name) for e in forward.of_kind("state")}
+    for entry in forward.of_kind("state"):
+        *path, last = entry.name.split(".")
+        place = root
+        for part in path:
+            if not hasattr(place, part):
+                setattr(place, part, tf.Module())
+            place = getattr(place, part)
+        setattr(place, last, variables[entry.value])
+    batch = forward.of_kind("batch")
+
+    def call(*arguments: Any) -> Any:
+        writer = Writer(sizes_of(batch, arguments), [])
+        writer.values.update({value: variable.read_value() for value, variable in variables.items()})
+        writer.values.update(zip((e.value for e in batch), arguments, strict=True))
+        writer.write(forward.nodes)
+        outputs = tuple(writer.tensor(v) for v in forward.outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    root.__call__ = tf.function(call, input_signature=[signature(e) for e in batch], autograph=False)
+    return root

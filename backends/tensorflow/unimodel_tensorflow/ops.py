@@ -1,0 +1,343 @@
+"""Every primitive but convolution, and the composites that TensorFlow has an equal kernel for.
+
+A lowering runs once per node while a function is traced. It calls raw ops, one kernel each: the public functions around them do the same and take several
+times as long to trace. Sizes that are symbolic in the graph arrive as int64 tensors.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from unimodel.backend import Lowerings, literal
+from unimodel.dim import product as size_of
+from unimodel.graph import FLOATS
+from unimodel_tensorflow.arrays import tf
+
+lower = Lowerings()
+raw = tf.raw_ops
+
+_constants: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
+
+
+def constant(value: Any, dtype: str = "int64") -> Any:
+    """A constant of the function being traced; equal ones are one."""
+    array = np.asarray(value, dtype)
+    known = _constants.setdefault(tf.compat.v1.get_default_graph(), {})
+    key = (dtype, array.shape, array.tobytes())
+    if key not in known:
+        with tf.control_dependencies(None):
+            known[key] = tf.constant(array, tf.as_dtype(dtype))
+    return known[key]
+
+
+def shape_tensor(shape: Sequence[Any]) -> Any:
+    """A shape some sizes of which are known at run time only."""
+    if all(isinstance(s, int) for s in shape):
+        return constant(shape)
+    return raw.Pack(values=[constant(s) if isinstance(s, int) else s for s in shape])
+
+
+def reshape(x: Any, shape: Sequence[Any]) -> Any:
+    open_sizes = [i for i, s in enumerate(shape) if not isinstance(s, int)]
+    if len(open_sizes) == 1 and 0 not in [s for s in shape if isinstance(s, int)]:
+        shape = [-1 if i in open_sizes else s for i, s in enumerate(shape)]
+    return raw.Reshape(tensor=x, shape=shape_tensor(shape))
+
+
+def transpose(x: Any, axes: Sequence[int]) -> Any:
+    return raw.Transpose(x=x, perm=constant(axes, "int32"))
+
+
+UNARY = {
+    "negative": raw.Neg, "abs": raw.Abs, "sign": raw.Sign, "exp": raw.Exp, "expm1": raw.Expm1, "log": raw.Log, "log1p": raw.Log1p,
+    "sqrt": raw.Sqrt, "sin": raw.Sin, "cos": raw.Cos, "tanh": raw.Tanh, "sigmoid": raw.Sigmoid, "logical_not": raw.LogicalNot, "square": raw.Square,
+}  # fmt: skip  # a table reads better in rows
+BINARY = {
+    "add": raw.AddV2, "subtract": raw.Sub, "multiply": raw.Mul, "true_divide": raw.RealDiv, "pow": raw.Pow, "logical_and": raw.LogicalAnd,
+    "logical_or": raw.LogicalOr, "logical_xor": raw.NotEqual, "equal": raw.Equal, "not_equal": raw.NotEqual,
+}  # fmt: skip  # a table reads better in rows
+ORDER = {
+    "maximum": raw.Maximum, "minimum": raw.Minimum, "less": raw.Less, "less_equal": raw.LessEqual,
+    "greater": raw.Greater, "greater_equal": raw.GreaterEqual,
+}  # fmt: skip  # a table reads better in rows
+
+for _name, _kernel in UNARY.items():
+    lower(_name)(lambda node, x, kernel=_kernel: kernel(x=x))
+for _name, _kernel in BINARY.items():
+    lower(_name)(lambda node, x, y, kernel=_kernel: kernel(x=x, y=y))
+
+
+@lower(*ORDER)
+def _(node: Any, x: Any, y: Any) -> Any:
+    if x.dtype == tf.bool:  # TensorFlow has no order of booleans
+        return raw.Cast(x=ORDER[node.op.name](x=raw.Cast(x=x, DstT=tf.int32), y=raw.Cast(x=y, DstT=tf.int32)), DstT=tf.bool)
+    return ORDER[node.op.name](x=x, y=y)
+
+
+# ------------------------------------------------------------------------------------------------------------- elementwise
+
+
+@lower("constant")
+def _(node: Any) -> Any:
+    return constant(literal(node), node.attrs["dtype"])
+
+
+@lower("extent")
+def _(node: Any) -> Any:
+    return raw.Cast(x=node.attrs["dim"], DstT=tf.as_dtype(node.attrs["dtype"]))
+
+
+@lower("iota")
+def _(node: Any) -> Any:
+    start, stop, step, dtype = (node.attrs[k] for k in ("start", "stop", "step", "dtype"))
+    if isinstance(start, (int, float)) and isinstance(stop, (int, float)):
+        return constant(np.arange(start, stop, step).astype(dtype), dtype)
+    numbers = [constant(n) if isinstance(n, int) else n for n in (start, stop, step)]
+    return raw.Cast(x=raw.Range(start=numbers[0], limit=numbers[1], delta=numbers[2]), DstT=tf.as_dtype(dtype))
+
+
+@lower("cast")
+def _(node: Any, x: Any) -> Any:
+    return raw.Cast(x=x, DstT=tf.as_dtype(node.attrs["dtype"]))
+
+
+@lower("floor", "ceil", "round")
+def _(node: Any, x: Any) -> Any:
+    if x.dtype.is_integer:
+        return x
+    return raw.Round(x=x) if node.op.name == "round" else {"floor": raw.Floor, "ceil": raw.Ceil}[node.op.name](x=x)
+
+
+@lower("isnan", "isfinite")
+def _(node: Any, x: Any) -> Any:
+    if not x.dtype.is_floating:
+        x = raw.Cast(x=x, DstT=tf.float32)
+    return raw.IsNan(x=x) if node.op.name == "isnan" else raw.IsFinite(x=x)
+
+
+@lower("erf")
+def _(node: Any, x: Any) -> Any:
+    if x.dtype == tf.float64:  # that kernel gives NaN at infinity; erf is 1 to the last bit from 6 on
+        x = raw.Minimum(x=raw.Maximum(x=x, y=constant(-30.0, "float64")), y=constant(30.0, "float64"))
+    return raw.Erf(x=x)
+
+
+@lower("floor_divide", "remainder")
+def _(node: Any, x: Any, y: Any) -> Any:
+    division = node.op.name == "floor_divide"
+    dtype = node.outputs[0].spec.dtype
+    zero = raw.Equal(x=y, y=constant(0, dtype))
+    if dtype not in FLOATS:  # the kernel raises where a divisor is 0; the answer there is NumPy's 0
+        one = raw.SelectV2(condition=zero, t=constant(1, dtype), e=y)
+        return raw.SelectV2(condition=zero, t=constant(0, dtype), e=(raw.FloorDiv if division else raw.FloorMod)(x=x, y=one))
+    rest = raw.FloorMod(x=x, y=y)
+    if not division:
+        return rest
+    # from the exact remainder: x / y may round up to the next integer
+    return raw.SelectV2(condition=zero, t=raw.RealDiv(x=x, y=y), e=raw.Round(x=raw.RealDiv(x=raw.Sub(x=x, y=rest), y=y)))
+
+
+@lower("where")
+def _(node: Any, condition: Any, x: Any, y: Any) -> Any:
+    shapes = [v.spec.shape for v in node.inputs]
+    if shapes[0] and all(s in (shapes[0], ()) for s in shapes[1:]):  # the kernel that does not broadcast is three times as fast
+        x, y = (raw.Fill(dims=shape_tensor(node.shape), value=t) if s == () else t for s, t in zip(shapes[1:], (x, y), strict=True))
+        return raw.Select(condition=condition, x=x, y=y)
+    return raw.SelectV2(condition=condition, t=x, e=y)
+
+
+@lower("stop_gradient")
+def _(node: Any, x: Any) -> Any:
+    return raw.StopGradient(input=x)
+
+
+@lower("relu")
+def _(node: Any, x: Any) -> Any:
+    return raw.Relu(features=x)
+
+
+@lower("rsqrt")
+def _(node: Any, x: Any) -> Any:
+    return raw.Rsqrt(x=x)
+
+
+def _last_axis(node: Any) -> bool:
+    return bool(node.attrs["axis"] == node.inputs[0].spec.ndim - 1)
+
+
+@lower("log_softmax", when=_last_axis)
+def _(node: Any, x: Any) -> Any:
+    return raw.LogSoftmax(logits=x)
+
+
+# -------------------------------------------------------------------------------------------------------------- reductions
+
+
+def total(x: Any, axes: Sequence[int], keep_dims: bool = False) -> Any:
+    """The sum over some axes. The kernel adds rows one by one, so rows that stand in several dimensions are added in two stages, to keep the digits."""
+    inner = [a for a in axes if a]
+    if x.dtype.is_floating and inner and len(inner) < len(axes) and x.shape.rank - 1 not in axes:
+        x, axes = raw.Sum(input=x, axis=constant(inner, "int32"), keep_dims=keep_dims), [0]
+    return raw.Sum(input=x, axis=constant(axes, "int32"), keep_dims=keep_dims)
+
+
+@lower("sum", "prod", "max", "min", "all", "any")
+def _(node: Any, x: Any) -> Any:
+    dtype = tf.as_dtype(node.outputs[0].spec.dtype)
+    x = x if x.dtype == dtype else raw.Cast(x=x, DstT=dtype)
+    if node.op.name == "sum":
+        return total(x, node.attrs["axis"], node.attrs["keepdims"])
+    kernel = {"prod": raw.Prod, "max": raw.Max, "min": raw.Min, "all": raw.All, "any": raw.Any}[node.op.name]
+    return kernel(input=x, axis=constant(node.attrs["axis"], "int32"), keep_dims=node.attrs["keepdims"])
+
+
+@lower("arg_max", "arg_min")
+def _(node: Any, x: Any) -> Any:
+    kernel = raw.ArgMax if node.op.name == "arg_max" else raw.ArgMin
+    axis = constant(node.attrs["axis"], "int32")
+    found = kernel(input=x, dimension=axis)
+    if x.dtype.is_floating:  # the first NaN is both largest and smallest, and the kernels pass over it
+        nan = raw.IsNan(x=x)
+        first = raw.ArgMax(input=raw.Cast(x=nan, DstT=tf.int32), dimension=axis)
+        found = raw.SelectV2(condition=raw.Any(input=nan, axis=axis), t=first, e=found)
+    return raw.ExpandDims(input=found, axis=axis) if node.attrs["keepdims"] else found
+
+
+@lower("cumulative_sum")
+def _(node: Any, x: Any) -> Any:
+    dtype = tf.as_dtype(node.outputs[0].spec.dtype)
+    return raw.Cumsum(x=x if x.dtype == dtype else raw.Cast(x=x, DstT=dtype), axis=constant(node.attrs["axis"], "int32"))
+
+
+# ------------------------------------------------------------------------------------------------------------ manipulation
+
+
+@lower("reshape")
+def _(node: Any, x: Any) -> Any:
+    return reshape(x, node.attrs["shape"])
+
+
+@lower("permute_dims")
+def _(node: Any, x: Any) -> Any:
+    return transpose(x, node.attrs["axes"])
+
+
+@lower("broadcast_to")
+def _(node: Any, x: Any) -> Any:
+    return raw.BroadcastTo(input=x, shape=shape_tensor(node.attrs["shape"]))
+
+
+@lower("concat")
+def _(node: Any, *arrays: Any) -> Any:
+    return raw.ConcatV2(values=arrays, axis=constant(node.attrs["axis"], "int32")) if len(arrays) > 1 else arrays[0]
+
+
+@lower("flip")
+def _(node: Any, x: Any) -> Any:
+    return raw.ReverseV2(tensor=x, axis=constant(node.attrs["axis"], "int32"))
+
+
+@lower("pad_constant")
+def _(node: Any, x: Any) -> Any:
+    widths = node.attrs["widths"]
+    known = all(isinstance(n, int) for pair in widths for n in pair)
+    paddings = constant(widths) if known else raw.Pack(values=[shape_tensor(pair) for pair in widths])
+    return raw.PadV2(input=x, paddings=paddings, constant_values=constant(node.attrs["value"], x.dtype.name)) if widths else x
+
+
+@lower("slice")
+def _(node: Any, x: Any) -> Any:
+    start, stop, step = (node.attrs[k] for k in ("start", "stop", "step"))
+    sizes = zip(node.inputs[0].spec.shape, node.outputs[0].spec.shape, strict=True)
+    whole = [a == b and s == 1 for (a, b), s in zip(sizes, step, strict=True)]  # masked, so that symbolic sizes stay out of the bounds
+    mask = sum(1 << i for i, w in enumerate(whole) if w)
+    begin, end = ([0 if w else n for w, n in zip(whole, bounds, strict=True)] for bounds in (start, stop))
+    return raw.StridedSlice(input=x, begin=shape_tensor(begin), end=shape_tensor(end), strides=constant(step), begin_mask=mask, end_mask=mask)
+
+
+# ---------------------------------------------------------------------------------------------------------------- indexing
+
+
+@lower("take")
+def _(node: Any, x: Any, indices: Any) -> Any:
+    return raw.GatherV2(params=x, indices=indices, axis=constant(node.attrs["axis"], "int32"))
+
+
+@lower("take_gradient")
+def _(node: Any, g: Any, indices: Any) -> Any:
+    axis, rank = node.attrs["axis"], node.inputs[1].spec.ndim
+    if axis:
+        g = transpose(g, [*range(axis, axis + rank), *range(axis), *range(axis + rank, g.shape.rank)])
+    found = raw.UnsortedSegmentSum(data=g, segment_ids=indices, num_segments=_number(node.attrs["size"]))
+    return transpose(found, [*range(1, axis + 1), 0, *range(axis + 1, found.shape.rank)]) if axis else found
+
+
+def _number(size: Any) -> Any:
+    return constant(size) if isinstance(size, int) else size
+
+
+def _like(x: Any, number: int) -> Any:
+    return constant(number, x.dtype.name)
+
+
+def _to_last(x: Any, axis: int) -> Any:
+    """One axis moved to the end; exchanging it with the last does, and undoes itself."""
+    axes = list(range(x.shape.rank))
+    axes[axis], axes[-1] = axes[-1], axes[axis]
+    return transpose(x, axes) if axis != axes[axis] else x
+
+
+@lower("take_along_axis")
+def _(node: Any, x: Any, indices: Any) -> Any:
+    axis, last = node.attrs["axis"], x.shape.rank - 1
+    found = raw.GatherV2(params=_to_last(x, axis), indices=_to_last(indices, axis), axis=constant(last, "int32"), batch_dims=last)
+    return _to_last(found, axis)
+
+
+@lower("take_along_axis_gradient")
+def _(node: Any, g: Any, indices: Any) -> Any:
+    axis, size = node.attrs["axis"], _number(node.attrs["size"])
+    g, indices = _to_last(g, axis), _to_last(indices, axis)
+    sizes = list(node.inputs[0].spec.shape)
+    sizes[axis], sizes[-1] = sizes[-1], sizes[axis]
+    if sizes[-1] == 1:  # one index a row, as in cross-entropy: no need to add up
+        here = raw.Equal(x=raw.Range(start=_like(indices, 0), limit=raw.Cast(x=size, DstT=indices.dtype), delta=_like(indices, 1)), y=indices)
+        return _to_last(raw.SelectV2(condition=here, t=g, e=_like(g, 0)), axis)
+    rows = _number(node.size(size_of(sizes[:-1])))
+    first = raw.Range(start=constant(0), limit=raw.Mul(x=rows, y=size), delta=size)
+    places = raw.AddV2(x=reshape(raw.Cast(x=indices, DstT=tf.int64), (rows, sizes[-1])), y=raw.ExpandDims(input=first, axis=constant(1, "int32")))
+    found = raw.UnsortedSegmentSum(data=reshape(g, (rows, sizes[-1])), segment_ids=places, num_segments=raw.Mul(x=rows, y=size))
+    return _to_last(reshape(found, [*map(node.size, sizes[:-1]), node.attrs["size"]]), axis)
+
+
+# ----------------------------------------------------------------------------------------------------------- linear algebra
+
+
+@lower("matmul")
+def _(node: Any, x: Any, y: Any) -> Any:
+    left, right = x.shape.rank, y.shape.rank
+    x = raw.ExpandDims(input=x, axis=constant(0, "int32")) if left == 1 else x
+    y = raw.ExpandDims(input=y, axis=constant(1, "int32")) if right == 1 else y
+    if 1 in (left, right):
+        result = raw.MatMul(a=x, b=y) if max(left, right) == 2 or left == right else raw.BatchMatMulV2(x=x, y=y)
+        return raw.Squeeze(input=result, axis=[-2] * (left == 1) + [-1] * (right == 1))
+    if left == right == 2:
+        return raw.MatMul(a=x, b=y)
+    inner = node.inputs[1].spec.shape[0]
+    if right == 2 and isinstance(inner, int):  # a stack times one matrix is one tall product
+        return reshape(raw.MatMul(a=raw.Reshape(tensor=x, shape=constant([-1, inner])), b=y), node.shape)
+    return raw.BatchMatMulV2(x=x, y=y)
+
+
+@lower("linear")
+def _(node: Any, x: Any, weight: Any, bias: Any) -> Any:
+    rank = x.shape.rank
+    if rank != 2:
+        x = raw.Reshape(tensor=x, shape=constant([-1, node.inputs[1].spec.shape[1]]))
+    y = raw.MatMul(a=x, b=weight, transpose_b=True)
+    y = y if bias is None else raw.BiasAdd(value=y, bias=bias)
+    return y if rank == 2 else reshape(y, node.shape)

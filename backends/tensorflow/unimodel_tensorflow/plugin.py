@@ -1,0 +1,79 @@
+"""The TensorFlow backend: what it can do, and which way it compiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from unimodel.backend import Backend, Capability, CompileOptions, Executable, Store, not_implemented
+from unimodel.graph import Graph, Node
+from unimodel.ops.definition import value_and_grad_op
+from unimodel.passes import prepare
+from unimodel.plugins import hookimpl
+from unimodel_tensorflow.arrays import CPU, VariableStore, spare_accelerators, tf, to_numpy
+from unimodel_tensorflow.model import native_module
+from unimodel_tensorflow.ops import lower
+from unimodel_tensorflow.trainer import Program
+
+
+def lowers_for_tape(node: Node) -> bool:
+    """What stays whole where TensorFlow differentiates: not the kernels that it differentiates with respect to some inputs only, or not at all."""
+    return (lower.accepts(node) and not node.op.name.endswith(("_gradient", "_inference"))) or not node.op.composite
+
+
+class TensorFlowBackend(Backend):
+    name = "tensorflow"
+    lowerings = lower
+    capabilities = {
+        Capability.TRAINING: True,
+        Capability.FLOAT64: True,
+        Capability.NATIVE_DIFFERENTIATION: True,
+        Capability.NATIVE_ARTIFACT: True,
+        Capability.MIXED_PRECISION: not_implemented("comes with the performance work"),
+        Capability.CONTROL_FLOW: not_implemented("comes with um.ops.cond and um.ops.scan"),
+        Capability.ACCELERATOR: not_implemented("kernels and layouts are chosen for the CPU"),
+    }
+
+    def __init__(self, device: str = "cpu") -> None:
+        super().__init__(device)
+        spare_accelerators()
+
+    @classmethod
+    def framework_version(cls) -> str:
+        return str(tf.__version__)
+
+    def from_numpy(self, array: np.ndarray) -> Any:
+        with tf.device(CPU):
+            return tf.constant(array)
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        return to_numpy(array)
+
+    def store(self, arrays: Mapping[str, np.ndarray]) -> Store:
+        return VariableStore(self, arrays)
+
+    def compile(self, graph: Graph, store: Store, options: CompileOptions | None = None) -> Executable:
+        """The graph as one TensorFlow function.
+
+        ``auto`` differentiates in core: TensorFlow's own differentiation was never faster, and takes longer to trace.
+        """
+        native = options is not None and options.differentiation == "native"
+        prepared = prepare(graph, lowers_for_tape if native else lower.accepts, native_regions=native)
+        self._check(prepared)
+        return Program(prepared, store, "native" if native else "core")
+
+    def _check(self, graph: Graph) -> None:
+        self.check(graph.nodes)
+        for node in graph.nodes:
+            if node.op is value_and_grad_op:
+                self._check(node.attrs["body"])
+
+    def native(self, graph: Graph, store: Store) -> Any:
+        return native_module(graph, store)
+
+
+@hookimpl
+def unimodel_backend() -> type[TensorFlowBackend]:
+    return TensorFlowBackend
