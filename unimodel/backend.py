@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -258,8 +258,8 @@ class Backend(ABC):
         self.check(prepared.nodes)
         return Interpreter(self, prepared, store)
 
-    def native(self, graph: Graph, store: Store) -> Any:
-        """The framework's own object for a forward graph with its state, which runs without unimodel."""
+    def native(self, graph: Graph, store: Store, buffers: Collection[str] = ()) -> Any:
+        """The framework's own object for a forward graph with its state, which runs without unimodel. ``buffers`` names the state that is not trained."""
         self.require(Capability.NATIVE_ARTIFACT, "native()")
         raise NotImplementedError(f"{type(self).__name__} claims a native artifact and does not override native()")
 
