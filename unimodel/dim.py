@@ -8,6 +8,7 @@ place, and the program is kept for this size only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Union
 
@@ -110,6 +111,20 @@ class Dim:
             raise Specialise(self.symbols | _symbols(other))
         return 0
 
+    def __rmod__(self, other: Size) -> Size:
+        raise Specialise(self.symbols)
+
+    def __divmod__(self, other: Size) -> tuple[Size, Size]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Size) -> tuple[Size, Size]:
+        raise Specialise(self.symbols)
+
+    def __pow__(self, exponent: int) -> Size:
+        if not isinstance(exponent, int) or exponent < 0:
+            raise Specialise(self.symbols)
+        return product((self,) * exponent)
+
     def divides(self, other: Size) -> bool:
         """Whether this size divides ``other`` exactly, whatever the symbols are."""
         return Dim(_terms(other))._divide(self) is not None
@@ -148,28 +163,33 @@ class Dim:
     def __rtruediv__(self, other: object) -> float:
         raise Specialise(self.symbols)
 
-    def _compare(self, other: Size) -> int:
-        """The sign of ``self - other`` where it is the same for all sizes from 1 up."""
-        difference = self - other
-        terms = _terms(difference)
+    def _bounds(self, other: Size) -> tuple[float, float]:
+        """The least and the largest that ``self - other`` can be for sizes from 1 up."""
+        terms = _terms(self - other)
         constant = terms.pop((), 0)
-        if all(c > 0 for c in terms.values()) and sum(terms.values()) + constant > 0:
-            return 1
-        if all(c < 0 for c in terms.values()) and sum(terms.values()) + constant < 0:
-            return -1
-        raise Specialise(self.symbols | _symbols(other))
+        at_ones = sum(terms.values()) + constant
+        low = at_ones if all(c > 0 for c in terms.values()) else -math.inf
+        high = at_ones if all(c < 0 for c in terms.values()) else math.inf
+        return low, high
+
+    def _decide(self, other: Size, always: bool, never: bool) -> bool:
+        if not (always or never):
+            raise Specialise(self.symbols | _symbols(other))
+        return always
 
     def __gt__(self, other: Size) -> bool:
-        return self._compare(other) > 0
+        low, high = self._bounds(other)
+        return self._decide(other, low > 0, high <= 0)
 
     def __ge__(self, other: Size) -> bool:
-        return True if self == other else self._compare(other) > 0
+        low, high = self._bounds(other)
+        return self._decide(other, low >= 0, high < 0)
 
     def __lt__(self, other: Size) -> bool:
-        return self._compare(other) < 0
+        return not self >= other
 
     def __le__(self, other: Size) -> bool:
-        return True if self == other else self._compare(other) < 0
+        return not self > other
 
     # equality is of the expressions: two sizes are equal when they are so for every value of their symbols
     def __eq__(self, other: object) -> bool:

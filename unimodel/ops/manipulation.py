@@ -56,7 +56,7 @@ def _canonical_reshape(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> No
         raise ShapeError("only one size can be left to be found.", given=shape)
     if unknown:
         rest = product(tuple(s for s in target if s != -1))
-        if rest == 0 or total % rest != 0:  # type: ignore[operator]  # a symbolic divisor of a number makes the trace start anew
+        if rest == 0 or total % rest != 0:
             raise ShapeError("the elements do not fill this shape.", expected=f"a multiple of {rest} elements", given=f"{specs[0]}, shape {shape}")
         target[unknown[0]] = total // rest
     attrs["shape"] = tuple(target)
