@@ -3,7 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PROJECTS := $(wildcard pyproject.toml backends/*/pyproject.toml conformance/pyproject.toml)
+# all but the template: it is there to be copied, and nobody wants to train on it
+PROJECTS := pyproject.toml $(filter-out backends/template/%,$(wildcard backends/*/pyproject.toml)) $(wildcard conformance/pyproject.toml)
 # the frameworks first, so that the pins decide which builds are taken
 FRAMEWORKS := torch tensorflow-cpu mxnet numpy
 
