@@ -152,7 +152,9 @@ def _read_only(a: Array) -> Array:
 
 # -------------------------------------------------------------------------------------------- NaN, infinity, large and small
 
-FLOATS_OF_NOTE = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1e-9, -1e-9, 1e-20, 30.0, -30.0, 88.0, -88.0, 120.0, -120.0, 1e4, -1e4, 1e30, -1e30, INF, -INF, NAN])
+FLOATS_OF_NOTE = np.array(
+    [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1e-9, -1e-9, 1e-20, 30.0, -30.0, 88.0, -88.0, 120.0, -120.0, 1e4, -1e4, 1e30, -1e30, INF, -INF, NAN]
+)
 WHOLE_LINE = (
     "negative", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "tanh", "sigmoid", "erf", "floor", "ceil", "round", "square", "isnan", "isfinite", "relu",
     "leaky_relu", "softplus", "stop_gradient", "elu",
@@ -211,7 +213,9 @@ def test_reductions_of_nan_and_infinity(subject: Subject, op: str) -> None:
             with np.errstate(all="ignore"):
                 (wanted,) = expected(op, [x.astype("float64")], {"axis": 1})
             (given,) = _one(subject, dtype, op, x, axis=1)
-            assert not (found := difference(given, wanted.astype(dtype), 8 * subject.tolerance(dtype), relative="element")), f"{op} of {x.tolist()} in {dtype}: {found}"
+            assert not (found := difference(given, wanted.astype(dtype), 8 * subject.tolerance(dtype), relative="element")), (
+                f"{op} of {x.tolist()} in {dtype}: {found}"
+            )
 
 
 @pytest.mark.concerns("op", "max_pool")
@@ -268,7 +272,9 @@ def test_losses_of_large_logits(subject: Subject) -> None:
         if dtype not in ("float32", "float64"):
             continue
         cross, _ = _one(subject, dtype, "cross_entropy", as_dtype(logits, dtype), target)
-        assert not (found := difference(cross, as_dtype([2e4, 2e4 + math.log(2), 0.0], dtype), 4 * subject.tolerance(dtype))), f"cross_entropy in {dtype}: {found}"
+        assert not (found := difference(cross, as_dtype([2e4, 2e4 + math.log(2), 0.0], dtype), 4 * subject.tolerance(dtype))), (
+            f"cross_entropy in {dtype}: {found}"
+        )
         (bce,) = _one(subject, dtype, "binary_cross_entropy_with_logits", as_dtype(binary, dtype), as_dtype(labels, dtype))
         assert not (found := difference(bce, as_dtype([1e4, 1e4, 0.0, 0.0, 800.0], dtype), 4 * subject.tolerance(dtype))), f"binary in {dtype}: {found}"
     for way in subject.ways:
@@ -276,7 +282,9 @@ def test_losses_of_large_logits(subject: Subject) -> None:
         wanted = scipy.special.softmax(logits, axis=1) - np.eye(3)[target]
         assert_close(grad, wanted.astype(grad.dtype), 1e-6, f"gradient of cross_entropy ({way})")
         grad = subject.run(
-            lambda x: value_and_grad(lambda: ops.sum(ops.binary_cross_entropy_with_logits(x, labels.astype(subject.best))), wrt=x)[1], binary, differentiation=way
+            lambda x: value_and_grad(lambda: ops.sum(ops.binary_cross_entropy_with_logits(x, labels.astype(subject.best))), wrt=x)[1],
+            binary,
+            differentiation=way,
         )
         assert_close(grad, (scipy.special.expit(binary) - labels).astype(grad.dtype), 1e-6, f"gradient of binary cross-entropy ({way})")
 
@@ -312,7 +320,20 @@ def test_integers_stay_exact(subject: Subject) -> None:
     big = np.array([2**53 + 1, -(2**53) - 3, 2**40 + 7, 5], "int64")
     odd = np.array([2**24 + 1, -(2**24) - 3, 7, -7], "int32")
     given = subject.run(
-        lambda a, b: (a + 1, a - a, a * 3, ops.sum(a), ops.max(a), ops.min(a), ops.cumulative_sum(a, axis=0), ops.flip(a), b + b, ops.maximum(b, 2**24), -b, ops.abs(b)),
+        lambda a, b: (
+            a + 1,
+            a - a,
+            a * 3,
+            ops.sum(a),
+            ops.max(a),
+            ops.min(a),
+            ops.cumulative_sum(a, axis=0),
+            ops.flip(a),
+            b + b,
+            ops.maximum(b, 2**24),
+            -b,
+            ops.abs(b),
+        ),
         big,
         odd,
     )

@@ -23,11 +23,63 @@ pytestmark = pytest.mark.concerns("op")
 
 SAMPLES = [pytest.param(name, i, id=f"{name}-{i}") for name, op in catalogue.items() for i in range(len(op.samples))]
 EXACT = frozenset(
-    ["add", "subtract", "multiply", "negative", "abs", "sign", "floor", "ceil", "round", "relu", "where", "maximum", "minimum", "reshape", "permute_dims", "broadcast_to", "concat", "flip", "pad_constant", "slice", "take", "take_along_axis", "stop_gradient", "one_hot", "iota", "constant", "cast", "floor_divide"]
+    [
+        "add",
+        "subtract",
+        "multiply",
+        "negative",
+        "abs",
+        "sign",
+        "floor",
+        "ceil",
+        "round",
+        "relu",
+        "where",
+        "maximum",
+        "minimum",
+        "reshape",
+        "permute_dims",
+        "broadcast_to",
+        "concat",
+        "flip",
+        "pad_constant",
+        "slice",
+        "take",
+        "take_along_axis",
+        "stop_gradient",
+        "one_hot",
+        "iota",
+        "constant",
+        "cast",
+        "floor_divide",
+    ]
 )
 """Ops that only move, choose or round once: no tolerance at all."""
 ELEMENTWISE = frozenset(
-    ["true_divide", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid", "erf", "square", "rsqrt", "leaky_relu", "elu", "softplus", "silu", "masked_dropout", "squared_error", "absolute_error", "relu_gradient"]
+    [
+        "true_divide",
+        "pow",
+        "exp",
+        "expm1",
+        "log",
+        "log1p",
+        "sqrt",
+        "sin",
+        "cos",
+        "tanh",
+        "sigmoid",
+        "erf",
+        "square",
+        "rsqrt",
+        "leaky_relu",
+        "elu",
+        "softplus",
+        "silu",
+        "masked_dropout",
+        "squared_error",
+        "absolute_error",
+        "relu_gradient",
+    ]
 )
 """Ops each of whose elements must be right to its own size."""
 

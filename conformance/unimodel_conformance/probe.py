@@ -1,0 +1,48 @@
+"""Models run once, with everything that comes out of it: results, gradients for every parameter and input, buffers.
+
+A probe is a trainer of several models at once without optimizers. Its step is one program, so that many small layers cost one compilation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import unimodel as um
+from unimodel import ops
+from unimodel.graph import Array
+
+
+class Probe(um.Trainer):
+    """Runs each model on its own input; the batch is ``{name: (input, cotangent)}``."""
+
+    def step(self, batch: Any) -> dict[str, Any]:
+        found = {}
+        for name, (x, cotangent) in batch.items():
+            model = self.models[name]
+            parameters = dict(model.named_parameters())
+            wrt = [*parameters.values(), *([x] if x.spec.is_float else [])]
+
+            def loss(model: um.Model = model, x: Any = x, cotangent: Any = cotangent) -> Any:
+                y = model(x)
+                return ops.sum(y * cotangent), y
+
+            if wrt:
+                (_, y), grads = um.value_and_grad(loss, wrt=wrt, has_aux=True)
+                for key, grad in zip([*parameters, "input"], grads, strict=False):
+                    if grad is not None:
+                        found[f"{name}/grad/{key}"] = grad
+            else:
+                y = model(x)
+            found[f"{name}/output"] = y
+        return found
+
+    def run(self, inputs: Mapping[str, tuple[Array, Array]]) -> dict[str, Array]:
+        """All results by ``model/output``, ``model/grad/name`` and ``model/buffer/name``."""
+        results = {key: np.asarray(value) for key, value in self.train_step(dict(inputs)).items()}
+        for name in inputs:
+            states = self.models[name].state_dict()
+            results |= {f"{name}/buffer/{key}": states[key] for key, _ in self.models[name].named_buffers()}
+        return results

@@ -1,0 +1,222 @@
+"""What is compared with PyTorch: layers, losses, optimizers and schedules with their arguments.
+
+The same entries build ``torch.nn.X(**kwargs)`` where ``golden/make.py`` computes the answers and ``um.nn.X(**kwargs)`` where the suite checks them, since names and
+arguments are the same. Each option of an optimizer appears with a value that is not its default. Add an entry, run ``make.py``, and it is checked on every
+backend. Nothing here imports anything of either side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+N = 4
+"""The number of samples in every batch here; several cases run in one program."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A class of ``nn``, ``losses``, ``optim`` or ``lr_scheduler`` with arguments; ``inputs`` are kinds of numbers and shapes."""
+
+    id: str
+    name: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    inputs: tuple[tuple[Any, ...], ...] = ()
+
+
+def normal(*shape: int) -> tuple[Any, ...]:
+    return ("normal", shape)
+
+
+def distinct(*shape: int) -> tuple[Any, ...]:
+    return ("distinct", shape)
+
+
+def integers(high: int, *shape: int) -> tuple[Any, ...]:
+    return ("integers", shape, high)
+
+
+def unit(*shape: int) -> tuple[Any, ...]:
+    return ("unit", shape)
+
+
+def _layer(name: str, shape: tuple[Any, ...], /, note: str = "", **kwargs: Any) -> Entry:
+    return Entry(f"{name}{'-' + note if note else ''}", name, kwargs, (shape,))
+
+
+LAYERS: list[Entry] = [
+    _layer("Identity", normal(N, 3)),
+    _layer("Flatten", normal(N, 2, 3, 2)),
+    _layer("Flatten", normal(N, 2, 3, 2), "dims", start_dim=2, end_dim=-1),
+    _layer("Linear", normal(N, 5), in_features=5, out_features=3),
+    _layer("Linear", normal(N, 5), "no_bias", in_features=5, out_features=3, bias=False),
+    _layer("Linear", normal(N, 3, 2, 5), "many_dims", in_features=5, out_features=1),
+    _layer("Embedding", integers(6, N, 3), num_embeddings=6, embedding_dim=4),
+    _layer("Embedding", integers(6, N, 5), "padding", num_embeddings=6, embedding_dim=4, padding_idx=2),
+    _layer("Conv2d", normal(N, 2, 6, 5), in_channels=2, out_channels=3, kernel_size=3),
+    _layer("Conv2d", normal(N, 2, 7, 6), "stride_padding", in_channels=2, out_channels=3, kernel_size=3, stride=2, padding=1),
+    _layer("Conv2d", normal(N, 2, 8, 6), "each", in_channels=2, out_channels=3, kernel_size=(3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2)),
+    _layer("Conv2d", normal(N, 4, 6, 6), "groups", in_channels=4, out_channels=6, kernel_size=3, groups=2, padding=1),
+    _layer("Conv2d", normal(N, 3, 6, 6), "depthwise", in_channels=3, out_channels=6, kernel_size=3, groups=3, stride=2, padding=1),
+    _layer("Conv2d", normal(N, 2, 7, 7), "dilated", in_channels=2, out_channels=2, kernel_size=3, dilation=2, padding=2),
+    _layer("Conv2d", normal(N, 2, 5, 6), "same", in_channels=2, out_channels=2, kernel_size=(2, 3), padding="same"),
+    _layer("Conv2d", normal(N, 2, 4, 4), "no_bias", in_channels=2, out_channels=3, kernel_size=1, bias=False),
+    _layer("MaxPool2d", distinct(N, 2, 6, 6), kernel_size=2),
+    _layer("MaxPool2d", distinct(N, 2, 7, 6), "padding", kernel_size=3, stride=2, padding=1),
+    _layer("MaxPool2d", distinct(N, 2, 6, 7), "ceil", kernel_size=(2, 3), stride=2, padding=(1, 0), ceil_mode=True),
+    _layer("MaxPool2d", distinct(N, 1, 7, 7), "dilated", kernel_size=2, stride=1, dilation=2),
+    _layer("AvgPool2d", normal(N, 2, 6, 6), kernel_size=2),
+    _layer("AvgPool2d", normal(N, 2, 7, 6), "padding", kernel_size=3, stride=2, padding=1),
+    _layer("AvgPool2d", normal(N, 2, 7, 6), "inside", kernel_size=3, stride=2, padding=1, count_include_pad=False),
+    _layer("AvgPool2d", normal(N, 2, 6, 7), "ceil", kernel_size=3, stride=2, padding=1, ceil_mode=True),
+    _layer("AvgPool2d", normal(N, 2, 6, 7), "divisor", kernel_size=(2, 3), divisor_override=4),
+    _layer("BatchNorm1d", normal(N, 3), num_features=3),
+    _layer("BatchNorm1d", normal(N, 3, 5), "sequence", num_features=3, eps=0.1, momentum=0.3),
+    _layer("BatchNorm1d", normal(N, 3), "cumulative", num_features=3, momentum=None),
+    _layer("BatchNorm2d", normal(N, 3, 2, 3), num_features=3),
+    _layer("BatchNorm2d", normal(N, 3, 2, 3), "plain", num_features=3, affine=False, momentum=0.5),
+    _layer("BatchNorm2d", normal(N, 3, 2, 3), "untracked", num_features=3, track_running_stats=False),
+    _layer("LayerNorm", normal(N, 6), normalized_shape=6),
+    _layer("LayerNorm", normal(N, 2, 3, 4), "dims", normalized_shape=(3, 4), eps=0.1),
+    _layer("LayerNorm", normal(N, 5), "plain", normalized_shape=5, elementwise_affine=False),
+    _layer("LayerNorm", normal(N, 5), "no_bias", normalized_shape=5, bias=False),
+    _layer("ReLU", normal(N, 5)),
+    _layer("LeakyReLU", normal(N, 5)),
+    _layer("LeakyReLU", normal(N, 5), "slope", negative_slope=0.3),
+    _layer("ELU", normal(N, 5)),
+    _layer("ELU", normal(N, 5), "alpha", alpha=0.4),
+    _layer("GELU", normal(N, 5)),
+    _layer("GELU", normal(N, 5), "tanh", approximate="tanh"),
+    _layer("SiLU", normal(N, 5)),
+    _layer("Sigmoid", normal(N, 5)),
+    _layer("Tanh", normal(N, 5)),
+    _layer("Softplus", normal(N, 5)),
+    _layer("Softplus", normal(N, 5), "beta", beta=3.0, threshold=2.0),
+    _layer("Softmax", normal(N, 5, 2), dim=1),
+    _layer("LogSoftmax", normal(N, 5, 2), dim=-1),
+]
+"""One line a case. Layers of any shape per sample may be added freely, as long as the first dimension is N."""
+
+LAYERS_TESTED_BY_HAND = {
+    "Dropout": "its masks are core's own, not PyTorch's",
+    "Sequential": "a container",
+    "ModuleList": "a container",
+    "ModuleDict": "a container",
+}
+
+_CLASSES = 5
+
+
+def _loss(name: str, input: tuple[Any, ...], target: tuple[Any, ...], /, note: str = "", **kwargs: Any) -> Entry:
+    return Entry(f"{name}{'-' + note if note else ''}", name, kwargs, (input, target))
+
+
+_LOSSES = [
+    _loss("MSELoss", normal(N, 3), normal(N, 3)),
+    _loss("L1Loss", normal(N, 3), normal(N, 3)),
+    _loss("CrossEntropyLoss", normal(N, _CLASSES), integers(_CLASSES, N)),
+    _loss("CrossEntropyLoss", normal(N, _CLASSES), integers(_CLASSES, N), "smooth", label_smoothing=0.1),
+    _loss("CrossEntropyLoss", normal(N, _CLASSES), integers(_CLASSES, N), "weight", weight=[0.5, 2.0, 1.0, 0.1, 3.0]),
+    _loss("CrossEntropyLoss", normal(N, _CLASSES), ("ignoring", (N,), _CLASSES, -100), "ignore"),
+    _loss(
+        "CrossEntropyLoss",
+        normal(N, _CLASSES, 3),
+        ("ignoring", (N, 3), _CLASSES, 1),
+        "all",
+        weight=[0.5, 2.0, 1.0, 0.1, 3.0],
+        ignore_index=1,
+        label_smoothing=0.2,
+    ),
+    _loss("CrossEntropyLoss", normal(N, _CLASSES, 2, 3), integers(_CLASSES, N, 2, 3), "images"),
+    _loss("CrossEntropyLoss", normal(N, _CLASSES), ("probabilities", (N, _CLASSES)), "probabilities", label_smoothing=0.1, weight=[0.5, 2.0, 1.0, 0.1, 3.0]),
+    _loss("BCEWithLogitsLoss", normal(N, 3), unit(N, 3)),
+    _loss("BCEWithLogitsLoss", normal(N, 3), unit(N, 3), "weights", weight=[0.5, 2.0, 1.0], pos_weight=[3.0, 0.3, 1.0]),
+]
+LOSSES: list[Entry] = [
+    Entry(f"{e.id}-{reduction}", e.name, {**e.kwargs, "reduction": reduction}, e.inputs) for e in _LOSSES for reduction in ("mean", "sum", "none")
+]
+
+
+def _optimizer(name: str, note: str = "", **kwargs: Any) -> Entry:
+    return Entry(f"{name}{'-' + note if note else ''}", name, kwargs)
+
+
+OPTIMIZERS: list[Entry] = [
+    _optimizer("SGD", lr=0.1),
+    _optimizer("SGD", "momentum", lr=0.1, momentum=0.9),
+    _optimizer("SGD", "dampening", lr=0.1, momentum=0.9, dampening=0.4),
+    _optimizer("SGD", "nesterov", lr=0.1, momentum=0.8, nesterov=True),
+    _optimizer("SGD", "weight_decay", lr=0.1, weight_decay=0.05),
+    _optimizer("SGD", "maximize", lr=0.02, momentum=0.5, maximize=True),
+    _optimizer("SGD", "all", lr=0.1, momentum=0.9, weight_decay=0.05, nesterov=True),
+    _optimizer("Adam", lr=0.02),
+    _optimizer("Adam", "betas", lr=0.02, betas=(0.7, 0.9)),
+    _optimizer("Adam", "eps", lr=0.02, eps=0.1),
+    _optimizer("Adam", "weight_decay", lr=0.02, weight_decay=0.1),
+    _optimizer("Adam", "amsgrad", lr=0.02, amsgrad=True, betas=(0.9, 0.7)),
+    _optimizer("Adam", "maximize", lr=0.02, maximize=True),
+    _optimizer("AdamW", lr=0.02),
+    _optimizer("AdamW", "weight_decay", lr=0.02, weight_decay=0.3),
+    _optimizer("AdamW", "betas", lr=0.02, betas=(0.7, 0.9), eps=0.01),
+    _optimizer("AdamW", "amsgrad", lr=0.02, amsgrad=True, betas=(0.9, 0.7), weight_decay=0.1),
+    _optimizer("AdamW", "maximize", lr=0.02, maximize=True),
+    _optimizer("NAdam", lr=0.02),
+    _optimizer("NAdam", "options", lr=0.02, betas=(0.7, 0.9), eps=0.01, weight_decay=0.1, momentum_decay=0.05),
+    _optimizer("NAdam", "decoupled", lr=0.02, weight_decay=0.1, decoupled_weight_decay=True),
+    _optimizer("NAdam", "maximize", lr=0.02, maximize=True),
+    _optimizer("RAdam", lr=0.02),
+    _optimizer("RAdam", "options", lr=0.02, betas=(0.7, 0.9), eps=0.01, weight_decay=0.1),
+    _optimizer("RAdam", "decoupled", lr=0.02, weight_decay=0.1, decoupled_weight_decay=True),
+    _optimizer("RAdam", "maximize", lr=0.02, maximize=True),
+    _optimizer("Adamax", lr=0.02),
+    _optimizer("Adamax", "options", lr=0.02, betas=(0.7, 0.9), eps=0.01, weight_decay=0.1),
+    _optimizer("Adamax", "maximize", lr=0.02, maximize=True),
+    _optimizer("Adagrad", lr=0.05),
+    _optimizer("Adagrad", "options", lr=0.05, lr_decay=0.1, weight_decay=0.1, initial_accumulator_value=0.2, eps=0.01),
+    _optimizer("Adagrad", "maximize", lr=0.05, maximize=True),
+    _optimizer("Adadelta", lr=1.0),
+    _optimizer("Adadelta", "options", lr=0.8, rho=0.7, eps=0.01, weight_decay=0.1),
+    _optimizer("Adadelta", "maximize", lr=1.0, maximize=True),
+    _optimizer("RMSprop", lr=0.01),
+    _optimizer("RMSprop", "options", lr=0.01, alpha=0.8, eps=0.01, weight_decay=0.1),
+    _optimizer("RMSprop", "momentum", lr=0.01, momentum=0.8),
+    _optimizer("RMSprop", "centered", lr=0.01, centered=True, momentum=0.5, alpha=0.9),
+    _optimizer("RMSprop", "maximize", lr=0.01, maximize=True),
+    _optimizer("Rprop", lr=0.01),
+    _optimizer("Rprop", "options", lr=0.01, etas=(0.3, 1.5), step_sizes=(0.002, 0.03)),
+    _optimizer("Rprop", "maximize", lr=0.01, step_sizes=(1e-6, 0.02), maximize=True),
+    _optimizer("ASGD", lr=0.05),
+    _optimizer("ASGD", "options", lr=0.05, lambd=0.01, alpha=0.6, t0=20, weight_decay=0.1),
+    _optimizer("ASGD", "maximize", lr=0.01, maximize=True),
+    _optimizer("Adafactor", lr=0.05),
+    _optimizer("Adafactor", "options", lr=0.05, beta2_decay=-0.5, eps=(1e-6, 0.01), d=1.5, weight_decay=0.1),
+    _optimizer("Adafactor", "maximize", lr=0.05, maximize=True),
+    _optimizer("Lion", lr=0.005),
+    _optimizer("Lion", "options", lr=0.005, betas=(0.7, 0.9), weight_decay=0.3),
+    _optimizer("Lion", "maximize", lr=0.005, maximize=True),
+    _optimizer("LAMB", lr=0.01),
+    _optimizer("LAMB", "options", lr=0.01, betas=(0.7, 0.9), eps=0.01, weight_decay=0.1),
+    _optimizer("LAMB", "maximize", lr=0.01, maximize=True),
+    _optimizer("Muon", lr=0.02),
+    _optimizer("Muon", "options", lr=0.02, weight_decay=0.3, momentum=0.5, nesterov=False, ns_coefficients=(3.0, -4.0, 1.9), eps=0.01, ns_steps=3),
+    _optimizer("Muon", "adjust", lr=0.02, adjust_lr_fn="match_rms_adamw"),
+]
+MATRICES_ONLY = frozenset(["Muon"])
+"""Optimizers of two-dimensional parameters."""
+
+STEPS = 50
+RATES = {20: 0.5, 35: 1.5}
+"""At these steps the learning rate becomes this many times the first one."""
+KEPT = (1, 2, 3, 5, 10, 19, 20, 21, 35, 50)
+"""After these steps the parameters are compared."""
+
+SCHEDULES: list[Entry] = [
+    Entry("StepLR", "StepLR", {"step_size": 3}),
+    Entry("StepLR-gamma", "StepLR", {"step_size": 2, "gamma": 0.5}),
+    Entry("CosineAnnealingLR", "CosineAnnealingLR", {"T_max": 6}),
+    Entry("CosineAnnealingLR-eta_min", "CosineAnnealingLR", {"T_max": 5, "eta_min": 0.01}),
+    Entry("LambdaLR", "LambdaLR", {"lr_lambda": "1 / (1 + t)"}),
+]
+"""A function of the count t stands as text."""
+SCHEDULE_STEPS = 12
+FIRST_RATE = 0.1

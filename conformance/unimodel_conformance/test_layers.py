@@ -1,0 +1,290 @@
+"""Layers against PyTorch's, in float64 and float32, train and eval mode, by either way of differentiation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import unimodel as um
+from unimodel.backend import Capability
+from unimodel.graph import Array
+from unimodel_conformance import golden
+from unimodel_conformance.probe import Probe
+from unimodel_conformance.subject import Subject, as_dtype, assert_close, difference
+from unimodel_conformance.tables import LAYERS, Entry
+
+pytestmark = pytest.mark.concerns("layer")
+
+KINDS = sorted({e.name for e in LAYERS})
+TOLERANCE = {"float64": 1e-11, "float32": 2e-5}
+
+
+def build(entry: Entry) -> um.Model:
+    """The layer with the weights that PyTorch's had."""
+    layer = getattr(um.nn, entry.name)(**entry.kwargs)
+    layer.load_state_dict(golden.part("layers", f"{entry.id}/state"))
+    return layer
+
+
+def batch(entry: Entry, mode: str, dtype: str) -> tuple[Array, Array]:
+    found = golden.part("layers", f"{entry.id}/{mode}")
+    return as_dtype(found["input"], dtype), as_dtype(found["cotangent"], dtype)
+
+
+def probed(subject: Subject, kind: str, dtype: str, way: str) -> Any:
+    """All layers of a kind, run in one program: twice in train mode, then once in eval mode."""
+    key = ("layers", kind, dtype, way)
+    if key not in subject.cache:
+        entries = [e for e in LAYERS if e.name == kind]
+        try:
+            subject.cache[key] = _probe(entries, dtype, way)
+        except Exception as error:
+            subject.cache[key] = error if len(entries) == 1 else {k: v for e in entries for k, v in _alone(e, dtype, way).items()}
+    if isinstance(subject.cache[key], Exception):
+        raise subject.cache[key]
+    return subject.cache[key]
+
+
+def _alone(entry: Entry, dtype: str, way: str) -> dict[str, Any]:
+    try:
+        return _probe([entry], dtype, way)
+    except Exception as error:
+        return {entry.id: error}
+
+
+def _probe(entries: list[Entry], dtype: str, way: str) -> dict[str, Any]:
+    probe = Probe({e.id: build(e) for e in entries}, precision=dtype, differentiation=way)
+    found: dict[str, Any] = {}
+    for mode in ("train0", "train1", "eval0"):
+        for model in probe.models.values():
+            model.train(mode != "eval0")
+        found |= {f"{mode}/{k}": v for k, v in probe.run({e.id: batch(e, mode, dtype) for e in entries}).items()}
+    return found
+
+
+def compare(subject: Subject, entry: Entry, dtype: str, way: str) -> None:
+    found = probed(subject, entry.name, dtype, way)
+    if isinstance(found.get(entry.id), Exception):
+        raise found[entry.id]
+    for mode in ("train0", "train1", "eval0"):
+        wanted = golden.part("layers", f"{entry.id}/{mode}")
+        for key, e in wanted.items():
+            if key in ("input", "cotangent"):
+                continue
+            a = found.get(f"{mode}/{entry.id}/{key}")
+            assert a is not None, f"{entry.id} in {mode}: no {key}"
+            assert a.dtype == (dtype if e.dtype.kind == "f" else e.dtype), f"{entry.id} in {mode}, {key}: dtype {a.dtype} in {dtype} precision"
+            d = difference(a, as_dtype(e, dtype), TOLERANCE[dtype])
+            assert not d, f"{entry.id} in {mode} mode ({way}, {dtype}), {key}: {d}"
+        unexpected = [k for k in found if k.startswith(f"{mode}/{entry.id}/grad/") and k.removeprefix(f"{mode}/{entry.id}/") not in wanted]
+        assert not unexpected, f"{entry.id} in {mode} mode: gradients that PyTorch has not: {unexpected}"
+
+
+@pytest.mark.needs(Capability.TRAINING, Capability.FLOAT64)
+@pytest.mark.parametrize("entry", LAYERS, ids=lambda e: e.id)
+def test_layer(subject: Subject, entry: Entry) -> None:
+    """Results, gradients for parameters and input, and buffers after two batches, then eval mode; float64."""
+    for way in subject.ways:
+        compare(subject, entry, "float64", way)
+
+
+@pytest.mark.needs(Capability.TRAINING)
+@pytest.mark.parametrize("entry", LAYERS, ids=lambda e: e.id)
+def test_layer_float32(subject: Subject, entry: Entry) -> None:
+    """The same in float32, as the backend would train it."""
+    compare(subject, entry, "float32", "auto")
+
+
+@pytest.mark.parametrize("entry", LAYERS, ids=lambda e: e.id)
+def test_layer_forward(subject: Subject, entry: Entry) -> None:
+    """Forward alone, as ``predict`` and a direct call give it, in eval mode; also what a forward-only backend can do."""
+    x, _ = batch(entry, "eval0", "float32")
+    wanted = as_dtype(golden.part("layers", f"{entry.id}/eval0")["output"], "float32")
+    moved = golden.part("layers", f"{entry.id}/train1/buffer")
+    layer, other = build(entry).eval(), build(entry)
+    for each in (layer, other):
+        each.load_state_dict(moved, strict=False)
+    assert not (d := difference(layer(x), wanted, TOLERANCE["float32"])), f"{entry.id}(x): {d}"
+    if getattr(other, "track_running_stats", True):  # without statistics of its own a layer depends on the batch size
+        predicted = um.Trainer(other).predict(x, batch_size=3)
+        assert not (d := difference(predicted, wanted, TOLERANCE["float32"])), f"predict of {entry.id}: {d}"
+
+
+# ------------------------------------------------------------------------------------------------------------------ dropout
+
+
+class Dropped(um.Trainer):
+    """Gives a model's result and the gradient of its sum."""
+
+    def step(self, batch: Any) -> dict[str, Any]:
+        def loss() -> Any:
+            y = self.model(batch)
+            return um.ops.sum(y * y), y
+
+        (_, y), grad = um.value_and_grad(loss, wrt=batch, has_aux=True)
+        return {"y": y, "grad": grad}
+
+
+TRAINING = pytest.mark.needs(Capability.TRAINING)
+
+
+@TRAINING
+@pytest.mark.concerns("layer", "Dropout")
+def test_dropout_drops_and_rescales(subject: Subject) -> None:
+    """In train mode each element is zero or ``x / (1 - p)``, about p of them zero, and the gradient has the same mask."""
+    x = np.linspace(0.5, 2.0, 4000, dtype="float32").reshape(100, 40)
+    for p in (0.1, 0.5, 0.8):
+        results = Dropped(um.nn.Dropout(p), seed=3).train_step(x)
+        y, grad = np.asarray(results["y"]), np.asarray(results["grad"])
+        kept = y != 0
+        assert abs((~kept).mean() - p) < 4 * math.sqrt(p * (1 - p) / x.size), f"p={p}: {(~kept).mean():.3f} of the elements are zero"
+        assert_close(y, np.where(kept, x / np.float32(1 - p), 0).astype("float32"), 1e-6, f"dropout of p={p}: not x / (1 - p) where kept")
+        assert_close(grad, np.where(kept, 2 * x / np.float32(1 - p) ** 2, 0).astype("float32"), 1e-6, f"gradient of dropout of p={p}")
+
+
+@TRAINING
+@pytest.mark.concerns("layer", "Dropout")
+def test_dropout_masks(subject: Subject) -> None:
+    """Masks are new at each step and for each layer and seed, the same for the same of these, and those that ``unimodel.random`` specifies."""
+    x = np.ones((30, 20), "float32")
+
+    def kept(seed: int, steps: int = 1) -> list[Array]:
+        trainer = Dropped(um.nn.Sequential(um.nn.Dropout(0.5), Kept(), um.nn.Dropout(0.5)), seed=seed)
+        return [np.asarray(trainer.train_step(x)["y"]) for _ in range(steps)]
+
+    first, second = kept(5, 2)
+    assert not np.array_equal(first, second), "two steps have the same masks"
+    again = kept(5, 2)
+    assert np.array_equal(again[0], first) and np.array_equal(again[1], second), "the same seed gave other masks"
+    assert not np.array_equal(kept(6)[0], first), "another seed gave the same masks"
+    assert 0.15 < (first != 0).mean() < 0.35, f"two layers of p=0.5 keep {(first != 0).mean():.2f}, not a quarter: they share a mask"
+    (single,) = [np.asarray(Dropped(um.nn.Dropout(0.3), seed=9).train_step(x)["y"])]
+    assert np.array_equal(single != 0, um.random.keep_mask(9, "mask/0/Dropout", 0, (30, 20), 0.7)), "the mask is not the specified one"
+
+
+class Kept(um.Model):
+    """Passes its input on."""
+
+    def forward(self, x: Any) -> Any:
+        return x * 1.0
+
+
+@pytest.mark.concerns("layer", "Dropout")
+def test_dropout_rests_in_eval_mode(subject: Subject) -> None:
+    """In eval mode, and with p = 0, dropout does nothing; with p = 1 it leaves nothing."""
+    x = np.linspace(-1, 1, 50, dtype="float32").reshape(5, 10)
+    assert np.array_equal(um.nn.Dropout(0.5).eval()(x), x)
+    assert np.array_equal(um.Trainer(um.nn.Dropout(0.5)).predict(x), x), "predict drops"
+    assert np.array_equal(um.nn.Dropout(0.0)(x), x)
+    assert not um.nn.Dropout(1.0)(x).any()
+    assert not np.array_equal(um.nn.Dropout(0.5)(x), x), "in train mode nothing was dropped"
+
+
+# --------------------------------------------------------------------------------------------------------------- containers
+
+
+@pytest.mark.concerns("layer", "Sequential")
+def test_containers(subject: Subject) -> None:
+    """Layers in containers are found, named as in PyTorch, and applied in order."""
+    linear, relu = um.nn.Linear(3, 2), um.nn.ReLU()
+    x = np.array([[1.0, -2.0, 0.5]], "float32")
+    net = um.nn.Sequential(linear, relu, um.nn.Linear(2, 1))
+    assert list(net.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    state = net.state_dict()
+    hidden = np.maximum(x @ state["0.weight"].T + state["0.bias"], 0)
+    assert_close(net(x), hidden @ state["2.weight"].T + state["2.bias"], 1e-5, "Sequential")
+    assert_close(net[:2](x), hidden, 1e-5, "a slice of a Sequential")
+
+    class Listed(um.Model):
+        def __init__(self) -> None:
+            self.steps = um.nn.ModuleList([um.nn.Linear(3, 3) for _ in range(2)])
+            self.heads = um.nn.ModuleDict({"a": um.nn.Linear(3, 1)})
+
+        def forward(self, x: Any) -> Any:
+            for step in self.steps:
+                x = step(x)
+            return self.heads["a"](x)
+
+    listed = Listed()
+    assert list(listed.state_dict()) == ["steps.0.weight", "steps.0.bias", "steps.1.weight", "steps.1.bias", "heads.a.weight", "heads.a.bias"]
+    state = listed.state_dict()
+    y = x
+    for name in ("steps.0", "steps.1", "heads.a"):
+        y = y @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+    assert_close(listed(x), y, 1e-5, "ModuleList and ModuleDict")
+
+
+@TRAINING
+@pytest.mark.concerns("layer", "shared layers")
+def test_shared_layer(subject: Subject) -> None:
+    """A layer used twice has one set of weights, whose gradient is the sum of both uses."""
+
+    class Twice(um.Model):
+        def __init__(self) -> None:
+            self.a = um.nn.Linear(3, 3, bias=False)
+            self.b = self.a
+
+        def forward(self, x: Any) -> Any:
+            return self.b(um.ops.sin(self.a(x)))
+
+    net = Twice()
+    assert len(list(net.parameters())) == 1 and list(net.state_dict()) == ["a.weight", "b.weight"]
+    w, x, g = np.array([[0.3, -0.2, 0.1], [0.5, 0.4, -0.3], [-0.6, 0.2, 0.7]]), np.array([[1.0, 2.0, -1.0]]), np.array([[1.0, -0.5, 2.0]])
+    net.load_state_dict({"a.weight": w, "b.weight": w})
+    found = Probe({"net": net}, precision=subject.best).run({"net": (as_dtype(x, subject.best), as_dtype(g, subject.best))})
+    h = np.sin(x @ w.T)
+    dh = (g @ w) * np.cos(x @ w.T)
+    assert_close(found["net/grad/a.weight"], as_dtype(g.T @ h + dh.T @ x, subject.best), 1e-5, "gradient of a shared weight")
+
+
+@pytest.mark.concerns("layer", "BatchNorm")
+def test_eval_mode_leaves_buffers(subject: Subject) -> None:
+    """In eval mode batch norm uses the running statistics and leaves them; in train mode it moves them, also when called directly."""
+    layer = um.nn.BatchNorm1d(2)
+    x = np.array([[1.0, 4.0], [3.0, 8.0]], "float32")
+    layer.eval()
+    assert_close(layer(x), (x / np.sqrt(np.float32(1 + 1e-5))).astype("float32"), 1e-5, "batch norm in eval mode with fresh statistics")
+    assert layer.state_dict()["running_mean"].tolist() == [0, 0] and layer.state_dict()["num_batches_tracked"] == 0
+    layer.train()
+    assert_close(layer(x), np.array([[-1.0, -1.0], [1.0, 1.0]], "float32"), 1e-4, "batch norm in train mode")
+    state = layer.state_dict()
+    assert_close(state["running_mean"], np.array([0.2, 0.6], "float32"), 1e-5, "running mean after one batch")
+    assert_close(state["running_var"], np.array([1.1, 1.7], "float32"), 1e-5, "running (unbiased) variance after one batch")
+    assert state["num_batches_tracked"] == 1
+
+
+@pytest.mark.concerns("layer", "weights")
+@pytest.mark.parametrize("kind", ["Linear", "Conv2d", "Embedding", "BatchNorm2d", "LayerNorm"])
+def test_initial_weights(subject: Subject, kind: str) -> None:
+    """Fresh weights have PyTorch's distributions, differ by path and seed, and do not depend on the backend."""
+    make = {
+        "Linear": lambda: um.nn.Linear(64, 300),
+        "Conv2d": lambda: um.nn.Conv2d(4, 300, 4),
+        "Embedding": lambda: um.nn.Embedding(300, 64, padding_idx=3),
+        "BatchNorm2d": lambda: um.nn.BatchNorm2d(5),
+        "LayerNorm": lambda: um.nn.LayerNorm(5),
+    }[kind]
+
+    def weights(seed: int, path: str = "layer") -> dict[str, Array]:
+        layer = make()
+        holder = um.Model()
+        setattr(holder, path, layer)
+        um.Trainer(holder, seed=seed)
+        return layer.state_dict()
+
+    first = weights(1)
+    if kind in ("Linear", "Conv2d"):
+        for array in first.values():
+            assert np.abs(array).max() <= 1 / 8 and abs(np.abs(array).mean() - 1 / 16) < 0.006, f"{kind} is not uniform in ±1/8"
+    elif kind == "Embedding":
+        array = np.delete(first["weight"], 3, axis=0)
+        assert abs(array.std() - 1) < 0.02 and abs(array.mean()) < 0.02 and not first["weight"][3].any(), "an embedding is not normal, or its padding not zero"
+    else:
+        assert (first["weight"] == 1).all() and not first["bias"].any()
+        return
+    assert np.array_equal(weights(1)["weight"], first["weight"]), "the same seed gave other weights"
+    assert not np.array_equal(weights(2)["weight"], first["weight"]), "another seed gave the same weights"
+    assert not np.array_equal(weights(1, "other")["weight"], first["weight"]), "another path gave the same weights"

@@ -1,0 +1,151 @@
+"""Losses against PyTorch's, and the laws that hold for all of them: reductions, weights, what is ignored."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import unimodel as um
+from unimodel.backend import Capability
+from unimodel.graph import Array
+from unimodel_conformance import golden
+from unimodel_conformance.subject import Subject, as_dtype, assert_close, difference
+from unimodel_conformance.tables import LOSSES, Entry
+
+pytestmark = pytest.mark.concerns("loss")
+
+TOLERANCE = {"float64": 1e-11, "float32": 5e-6}
+PLAIN = ["MSELoss", "L1Loss", "CrossEntropyLoss", "BCEWithLogitsLoss"]
+
+
+def build(entry: Entry) -> um.Loss:
+    loss: um.Loss = getattr(um.losses, entry.name)(**{k: np.array(v) if isinstance(v, list) else v for k, v in entry.kwargs.items()})
+    return loss
+
+
+def evaluate(loss: Any, x: Any, y: Any, cotangent: Any) -> Any:
+    """The value, and the gradient of its weighted sum."""
+
+    def weighted() -> Any:
+        value = loss(x, y)
+        return um.ops.sum(value * cotangent), value
+
+    (_, value), grad = um.value_and_grad(weighted, wrt=x, has_aux=True)
+    return value, grad
+
+
+def compare(subject: Subject, entry: Entry, dtype: str, way: str) -> None:
+    wanted = golden.part("losses", entry.id)
+    loss = build(entry)
+    arrays = [as_dtype(wanted[n], dtype) for n in ("input", "target", "cotangent")]
+    value, grad = subject.run(lambda x, y, g: evaluate(loss, x, y, g), *arrays, dtype=dtype, differentiation=way)
+    assert not (d := difference(value, as_dtype(wanted["value"], dtype), TOLERANCE[dtype])), f"{entry.id} ({way}, {dtype}): {d}"
+    assert not (d := difference(grad, as_dtype(wanted["grad"], dtype), TOLERANCE[dtype])), f"gradient of {entry.id} ({way}, {dtype}): {d}"
+
+
+@pytest.mark.needs(Capability.TRAINING, Capability.FLOAT64)
+@pytest.mark.parametrize("entry", LOSSES, ids=lambda e: e.id)
+def test_loss(subject: Subject, entry: Entry) -> None:
+    """Value and gradient by either way, float64."""
+    for way in subject.ways:
+        compare(subject, entry, "float64", way)
+
+
+@pytest.mark.needs(Capability.TRAINING)
+@pytest.mark.parametrize("entry", LOSSES, ids=lambda e: e.id)
+def test_loss_float32(subject: Subject, entry: Entry) -> None:
+    compare(subject, entry, "float32", "auto")
+
+
+@pytest.mark.parametrize("entry", LOSSES, ids=lambda e: e.id)
+def test_loss_forward(subject: Subject, entry: Entry) -> None:
+    """The value alone, which needs no training."""
+    wanted = golden.part("losses", entry.id)
+    x, y = (as_dtype(wanted[n], subject.best) for n in ("input", "target"))
+    value = subject.run(lambda x, y: build(entry)(x, y), x, y)
+    assert not (d := difference(value, as_dtype(wanted["value"], subject.best), TOLERANCE[subject.best])), f"{entry.id}: {d}"
+
+
+def problem(name: str, samples: int = 5, classes: int = 4) -> tuple[Array, Array]:
+    rng = np.random.default_rng(len(name))
+    x = rng.standard_normal((samples, classes))
+    if name == "CrossEntropyLoss":
+        return x, rng.integers(0, classes, samples)
+    return x, rng.random((samples, classes))
+
+
+def value_of(subject: Subject, loss: Any, x: Array, y: Array, weight: Array | None = None) -> float:
+    given = [x, y] if weight is None else [x, y, weight]
+    return float(subject.run(lambda *t: loss(*t), *(as_dtype(a, subject.best) for a in given)))
+
+
+@pytest.mark.concerns("loss", "sample weights")
+@pytest.mark.parametrize("name", PLAIN)
+def test_sample_weights(subject: Subject, name: str) -> None:
+    """A weight of 0 is an absent sample, 2 is the sample twice, equal weights are none; in a mean the divisor is the weights' sum."""
+    x, y = problem(name)
+    kind = getattr(um.losses, name)
+    close = 1e-5 if subject.best == "float32" else 1e-11
+    for reduction in ("mean", "sum"):
+        loss = kind(reduction=reduction)
+        plain = value_of(subject, loss, x, y)
+        assert math.isclose(value_of(subject, loss, x, y, np.ones(5)), plain, rel_tol=close), f"{name} {reduction}: weights of 1 change the loss"
+        absent = value_of(subject, loss, x, y, np.array([1.0, 0.0, 1.0, 1.0, 0.0]))
+        kept = [0, 2, 3]
+        assert math.isclose(absent, value_of(subject, loss, x[kept], y[kept]), rel_tol=close), f"{name} {reduction}: a weight of 0 is not an absent sample"
+        twice = value_of(subject, loss, x, y, np.array([2.0, 1.0, 1.0, 1.0, 1.0]))
+        again = [0, 0, 1, 2, 3, 4]
+        assert math.isclose(twice, value_of(subject, loss, x[again], y[again]), rel_tol=close), f"{name} {reduction}: a weight of 2 is not the sample twice"
+    third = value_of(subject, kind(), x, y, np.full(5, 0.3))
+    assert math.isclose(third, value_of(subject, kind(), x, y), rel_tol=close), f"{name}: equal weights change the mean"
+
+
+@pytest.mark.concerns("loss", "ignore_index")
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_ignored_samples_are_absent(subject: Subject, smoothing: float, weighted: bool) -> None:
+    """Targets equal to ignore_index change neither the mean nor the sum, whatever the logits there, and get no gradient."""
+    x, y = problem("CrossEntropyLoss", 6)
+    weight = np.array([0.3, 2.0, 1.0, 0.5]) if weighted else None
+    for ignored in (-100, 2, 7):
+        target = y.copy()
+        target[target == ignored] = 0
+        target[[1, 4]] = ignored
+        x[[1, 4]] *= 50
+        kept = [0, 2, 3, 5]
+        for reduction in ("mean", "sum"):
+            loss = um.losses.CrossEntropyLoss(weight=weight, ignore_index=ignored, reduction=reduction, label_smoothing=smoothing)
+            given, wanted = value_of(subject, loss, x, target), value_of(subject, loss, x[kept], target[kept])
+            assert math.isclose(given, wanted, rel_tol=1e-5), f"ignore_index={ignored}, {reduction}: {given}, without the ignored samples {wanted}"
+
+
+@pytest.mark.concerns("loss", "CrossEntropyLoss")
+def test_label_smoothing(subject: Subject) -> None:
+    """Smoothing by s is the mixture of s of the uniform distribution over all K classes with 1 - s of the target; equal logits cost log K whatever s is."""
+    x, y = problem("CrossEntropyLoss")
+    classes = x.shape[1]
+    for s in (0.1, 0.5, 1.0):
+        given = value_of(subject, um.losses.CrossEntropyLoss(label_smoothing=s), x, y)
+        mixture = (1 - s) * np.eye(classes)[y] + s / classes
+        as_probabilities = value_of(subject, um.losses.CrossEntropyLoss(), x, mixture)
+        assert math.isclose(given, as_probabilities, rel_tol=1e-5), f"label_smoothing={s}: {given}, as probabilities {as_probabilities}"
+        flat = value_of(subject, um.losses.CrossEntropyLoss(label_smoothing=s), np.zeros_like(x), y)
+        assert math.isclose(flat, math.log(classes), rel_tol=1e-5), f"label_smoothing={s}: equal logits cost {flat}, not log {classes}"
+
+
+@pytest.mark.concerns("loss", "a loss of one's own")
+def test_own_losses(subject: Subject) -> None:
+    """A plain function and a subclass with ``terms`` are losses like the others."""
+
+    class Cubic(um.Loss):
+        def terms(self, input: Any, target: Any) -> Any:
+            return um.ops.abs(input - target) ** 3
+
+    x, y = problem("MSELoss")
+    wanted = np.mean(np.abs(x - y) ** 3)
+    assert math.isclose(value_of(subject, Cubic(), x, y), wanted, rel_tol=1e-5)
+    assert math.isclose(value_of(subject, Cubic(reduction="sum"), x, y), wanted * x.size, rel_tol=1e-5)
+    assert math.isclose(value_of(subject, lambda a, b: um.ops.mean(um.ops.abs(a - b) ** 3), x, y), wanted, rel_tol=1e-5)
