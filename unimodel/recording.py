@@ -5,14 +5,17 @@ A recording is current for the whole process, so that what a script does in its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unimodel.graph import Graph
+from unimodel.graph import Array, Graph
+
+if TYPE_CHECKING:
+    from unimodel.backend import CompileOptions, Store
 
 
 class StopRecording(BaseException):
@@ -37,6 +40,8 @@ class Recording:
     """The precisions trainers ran in."""
     ops: set[str] = field(default_factory=set)
     """The names of the ops in everything that was traced."""
+    step_by_step: bool = False
+    """Run training steps one at a time, and announce each by ``before_step``."""
 
     def trainer(self, precision: str) -> str:
         """A trainer is made that asks for this precision; returns the one it gets."""
@@ -51,6 +56,12 @@ class Recording:
             for body in node.attrs.values():
                 if isinstance(body, Graph):
                     self.graph(body)
+
+    def before_step(self, graph: Graph, options: CompileOptions, store: Store, batch: Sequence[Array], scalars: Sequence[float]) -> None:
+        """A training step is about to run on this batch and these host numbers, in the order of the graph's inputs; ``store`` holds the state before it.
+
+        Only called where ``step_by_step``; for a subclass to keep what it wants of it.
+        """
 
     def step(self, results: Mapping[str, Any]) -> None:
         """A step's results were read back."""

@@ -250,6 +250,10 @@ class Trainer:
             numbers.append(program.numbers())
             self._finish_steps(program, 1)
             self._step_schedules()
+        current = recording.current()
+        if current is not None and current.step_by_step:
+            for batch, scalars in zip(arranged, numbers, strict=True):
+                current.before_step(program.traced.graph, runtime.options, runtime.store, batch, scalars)
         try:
             if len(batches) == 1:
                 return [program.executable.run(arranged[0], numbers[0])]
@@ -350,6 +354,7 @@ class Trainer:
         totals = Totals({m.name: m for m in self.metrics})
         unread: list[tuple[Program, Any, int, float]] = []
         current = recording.current()
+        apart = bool(watching) or (current is not None and current.step_by_step)
 
         def read(keep: int) -> None:
             while len(unread) > keep:
@@ -361,7 +366,7 @@ class Trainer:
                 for callback in watching:
                     callback.on_step_end(self, step, totals.single(values))
 
-        for batch, steps in self._batches(source, batch_size, shuffle, 1 if watching else STEPS_PER_CALL, most):
+        for batch, steps in self._batches(source, batch_size, shuffle, 1 if apart else STEPS_PER_CALL, most):
             program = self._program("train", self._traced_step, batch, steps[0])
             if isinstance(source, StreamData):
                 self._um_runtime.check_indices(program, steps[0])
@@ -371,7 +376,7 @@ class Trainer:
             first = self._um_steps
             for i, handle in enumerate(self._run_steps(program, steps)):
                 unread.append((program, handle, first + i + 1, _weight(program, steps[i])))
-            if watching or (current is not None and current.most_steps is not None):
+            if apart or (current is not None and current.most_steps is not None):
                 read(0)
             elif len(unread) > UNREAD_STEPS:
                 read(UNREAD_STEPS // 2)

@@ -51,18 +51,19 @@ def call_apart(function: Callable[..., dict[str, Any]], *, time_limit: float | N
             )
             try:
                 process.wait(time_limit)
-                cause = _cause_of_death(process.returncode)
+                cause = cause_of_death(process.returncode)
             except subprocess.TimeoutExpired:
                 cause = f"it did not finish within {time_limit:g} s"
             finally:
-                _end(process)
+                end(process)
         tail = "\n".join(printed.read_text(errors="replace").splitlines()[-_LINES_KEPT:])
         if result.exists():
             return Outcome(json.loads(result.read_text()), "", tail)
         return Outcome(None, cause, tail)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that has a session of its own, with all it started."""
     if process.poll() is None:
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
@@ -71,7 +72,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _cause_of_death(status: int) -> str:
+def cause_of_death(status: int) -> str:
+    """A process's exit status as a clause."""
     if status >= 0:
         return f"its process ended with exit status {status}"
     try:
