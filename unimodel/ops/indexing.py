@@ -111,7 +111,7 @@ def getitem(x: Any, key: Any) -> Tensor:
             continue
         size = x.shape[axis]
         if isinstance(k, (TensorLike, np.ndarray, list)):
-            takes.append((len(shape), k))
+            takes.append((len(shape), k if isinstance(k, TensorLike) else _index_array(k, size)))
             start.append(0)
             stop.append(size)
             step.append(1)
@@ -126,19 +126,14 @@ def getitem(x: Any, key: Any) -> Tensor:
             shape.append(b - a if builtins.abs(s) == 1 else -(-(known(b) - known(a)) // builtins.abs(s)))
         elif isinstance(k, (int, np.integer)) and not isinstance(k, bool):
             index = int(k)
-            if isinstance(size, int) and not -size <= index < size:
+            if not -size <= index < size:  # which a symbolic size decides for 0 and -1 only, and else is asked for
                 raise ShapeError(f"index {index} is out of range.", expected=f"[{-size}, {size})", given=f"dimension {axis} of shape {x.shape}")
             position: Size = index if index >= 0 else size + index
             start.append(position)
             stop.append(position + 1)
             step.append(1)
         else:
-            raise ShapeError(
-                "this is no index.",
-                expected="integers, slices, ..., None, or an integer tensor",
-                given=type(k).__name__,
-                remedy="choose by a boolean mask with um.ops.where: a traced shape cannot depend on values",
-            )
+            raise _no_index(type(k).__name__)
         axis += 1
     result: Tensor = x
     if flips:
@@ -154,6 +149,26 @@ def getitem(x: Any, key: Any) -> Tensor:
 
 
 _ALL = builtins.slice(None)
+
+
+def _no_index(given: str) -> ShapeError:
+    return ShapeError(
+        "this is no index.",
+        expected="integers, slices, ..., None, or an integer tensor",
+        given=given,
+        remedy="choose by a boolean mask with um.ops.where: a traced shape cannot depend on values",
+    )
+
+
+def _index_array(key: Any, size: Size) -> Any:
+    """Constant indices, checked while tracing, negative ones counted from the end."""
+    indices = np.asarray(key)
+    if indices.dtype.kind not in "iu" and indices.size:
+        raise _no_index(f"an array of {indices.dtype}")
+    count = known(size)
+    if indices.size and not (-count <= indices.min() and indices.max() < count):
+        raise ShapeError("an index is out of range.", expected=f"[{-count}, {count})", given=f"from {indices.min()} to {indices.max()}")
+    return indices.astype("int64") % builtins.max(count, 1)
 
 
 def _slice_bounds(key: Any, size: Size) -> tuple[Size, Size, int]:

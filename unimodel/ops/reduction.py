@@ -60,8 +60,8 @@ def _(node: Application, g: Tensor) -> Any:
 
 @primitive(canonical=canonical_axes, samples=[Sample(nonzero(2, 3)), Sample(nonzero(2, 3), axis=1)])
 def prod(x: TensorSpec, axis: Any = None, keepdims: bool = False) -> TensorSpec:
-    """The product over ``axis``."""
-    return reduced(x, axis, keepdims)
+    """The product over ``axis``, booleans and int32 in int64."""
+    return reduced(x, axis, keepdims, "int64" if x.dtype in ("bool", "int32") else None)
 
 
 @prod.vjp

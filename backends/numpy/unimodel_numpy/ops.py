@@ -116,7 +116,7 @@ def _(node: Any, x: Any, indices: Any) -> Any:
 @lower("take_gradient")
 def _(node: Any, g: Any, indices: Any) -> Any:
     axis = node.attrs["axis"]
-    moved = np.moveaxis(g.reshape(*g.shape[:axis], -1, *g.shape[axis + indices.ndim :]), axis, 0)
+    moved = np.moveaxis(g.reshape(*g.shape[:axis], indices.size, *g.shape[axis + indices.ndim :]), axis, 0)
     total = np.zeros((node.attrs["size"], *moved.shape[1:]), g.dtype)
     np.add.at(total, indices.reshape(-1), moved)
     return np.moveaxis(total, 0, axis)
