@@ -211,7 +211,9 @@ class Writer:
         tensors = {i: v for i, (v, _) in given.items() if i not in numbers}
         late = any(isinstance(found, Proxy) for _, found in given.values()) or has_proxy(tuple(view.attrs.values()))
         late = late or any(has_proxy(self.resolve(v.spec.shape)) for v in tensors.values())
-        arguments = [None if i not in given else given[i][1] if i in numbers else (self.tensor if late else self.known)(tensors[i]) for i in range(len(node.inputs))]
+        arguments = [
+            None if i not in given else given[i][1] if i in numbers else (self.tensor if late else self.known)(tensors[i]) for i in range(len(node.inputs))
+        ]
         result = lowering(view, *arguments)
         if not given and isinstance(result, Proxy) and self.device != "cpu":
             result = result.to(self.device)
@@ -220,7 +222,7 @@ class Writer:
     def inline(self, node: Node) -> None:
         """The lines of a composite's own decomposition."""
         specs = [None if v is None else v.spec for v in node.inputs]
-        body = prepare(node.op.decompose(specs, dict(node.attrs), node.outputs[0].spec.dtype), lowers)
+        body = prepare(node.op.decompose(specs, dict(node.attrs), node.outputs[0].spec.dtype), lower.accepts)
         for entry, value in zip(body.inputs, (v for v in node.inputs if v is not None), strict=True):
             self.values[entry.value] = self.values[value]
         self.wanted |= set(body.outputs)
@@ -265,11 +267,6 @@ def has_proxy(attribute: Any) -> bool:
     return isinstance(attribute, Proxy) or (isinstance(attribute, tuple) and any(has_proxy(a) for a in attribute))
 
 
-def lowers(node: Node) -> bool:
-    """What stays whole in a program that core has differentiated."""
-    return lower.accepts(node)
-
-
 def lowers_for_autograd(node: Node) -> bool:
     """What stays whole where torch differentiates: not the kernels that torch differentiates with respect to some inputs only."""
     return lower.accepts(node) and node.op.name not in NOT_DIFFERENTIABLE
@@ -301,27 +298,34 @@ def fuse_bias(graph: Graph) -> Graph:
 def native_module(graph: Graph, store: Store, device: str, buffers: Collection[str]) -> GraphModule:
     """A forward graph as an ``nn.Module`` that needs only torch: its batch inputs are its arguments, then its host scalars, as Python numbers.
 
-    State is registered under its own names, ``fc1.weight`` as ``weight`` of a submodule ``fc1``; ``buffers`` names those that are not parameters.
-    Results come as a tuple, or alone where there is one. Updates are left out.
+    State is registered under its own names, ``fc1.weight`` as ``weight`` of a submodule ``fc1``. ``buffers`` names what is no parameter; integers and the
+    statistics of batch norm never are. Results come as a tuple, or alone where there is one. Updates are left out.
     """
-    forward = Graph(graph.inputs, graph.nodes, graph.outputs)
-    prepared = fuse_bias(prepare(forward, lowers))
-    # fx writes numbers' functions by their own names: only those of Python's own modules can be found again where unimodel is not installed
+    prepared = fuse_bias(prepare(Graph(graph.inputs, graph.nodes, graph.outputs), lower.accepts))
+    # fx writes functions by their names: only those of Python's own modules are found again where unimodel is not installed
     writer = Writer(prepared, device, {"true_divide": operator.truediv, "pow": operator.pow, "sqrt": math.sqrt, "exp": math.exp, "log": math.log})
+    statistics = {v for node in prepared.nodes if node.op.name == "batch_norm_inference" for v in node.inputs[1:3]}
     root = torch.nn.Module()
-    for entry in prepared.of_kind("state"):
-        tensor = store.arrays[entry.name].detach().clone()
-        register(root, entry.name, tensor if entry.name in buffers or not tensor.is_floating_point() else torch.nn.Parameter(tensor))
-        writer.values[entry.value] = writer.attribute(entry.name)
+    for entry in prepared.inputs:
+        if entry.kind == "state":
+            tensor = store.arrays[entry.name].clone()
+            fixed = entry.name in buffers or entry.value in statistics or not tensor.is_floating_point()
+            register(root, entry.name, tensor if fixed else torch.nn.Parameter(tensor))
+            writer.values[entry.value] = writer.tracer.create_proxy("get_attr", entry.name, (), {})
     for entry in (*prepared.of_kind("batch"), *prepared.of_kind("scalar")):
         writer.placeholder(entry)
     for node in prepared.nodes:
         writer.write(node)
-    results = [writer.tensor(v).node for v in prepared.outputs]
-    writer.program.output(results[0] if len(results) == 1 else tuple(results))
+    results = tuple(writer.tensor(v).node for v in prepared.outputs)
+    writer.program.output(results[0] if len(results) == 1 else results)
     for name, tensor in writer.tracer.constants.items():
-        root.register_buffer(name, tensor.to(device), persistent=False)
-    return GraphModule(root, writer.program, "Native")
+        root.register_buffer(name, tensor.to(device))
+    module = GraphModule(root, writer.program, "Native")
+    for name, tensor in root.named_buffers(recurse=False):
+        if name in writer.tracer.constants:  # no part of the state dict; fx has made it one
+            delattr(module, name)
+            module.register_buffer(name, tensor, persistent=False)
+    return module
 
 
 def register(root: torch.nn.Module, name: str, tensor: torch.Tensor) -> None:

@@ -58,8 +58,9 @@ def _(node: Any) -> Any:
 
 @lower("iota")
 def _(node: Any) -> Any:
-    a = node.attrs
-    return torch.arange(a["start"], a["stop"], a["step"]).to(DTYPES[a["dtype"]])
+    bounds = [node.attrs[name] for name in ("start", "stop", "step")]
+    exact = torch.arange(*bounds, dtype=torch.float64 if any(isinstance(v, float) for v in bounds) else torch.int64)
+    return exact.to(DTYPES[node.attrs["dtype"]])
 
 
 @lower("sign")
@@ -100,11 +101,6 @@ def _(node: Any, x: Any) -> Any:
 @lower("cumulative_sum")
 def _(node: Any, x: Any) -> Any:
     return torch.cumsum(x, node.attrs["axis"])
-
-
-@lower("logsumexp")
-def _(node: Any, x: Any) -> Any:
-    return torch.logsumexp(x, node.attrs["axis"], node.attrs["keepdims"])
 
 
 # ------------------------------------------------------------------------------------------------- manipulation and indexing

@@ -59,6 +59,10 @@ class Updates:
         self.graph = graph
         self.writer = writer
         self.changing = {e.value for e, _ in graph.updates}
+        self.homes: dict[Value, list[Value]] = defaultdict(list)
+        """For each new value, the state inputs it is for."""
+        for entry, new in graph.updates:
+            self.homes[new].append(entry.value)
         self.memory = {e.value for e in graph.inputs}
         """Values whose memory somebody may write on: what enters, and what a kernel has left in place."""
         self.place: dict[Value, Value] = {}
@@ -71,16 +75,18 @@ class Updates:
                     self.readers[self.roots.get(value, value)].append(node)
         self.written: set[Node] = set()
         self.waiting: list[Node] = []
+        self.late: set[Value | None] = set()
         self.kept: dict[Value, Any] = {}
 
     def write(self) -> None:
         for entry in self.graph.inputs:
             self.keep(entry.value)
         for node in self.graph.nodes:
-            if any(v is not None and v.producer in self.waiting for v in node.inputs):
+            if not self.late.isdisjoint(node.inputs):
                 self.carry_out()
             if self.can_wait(node):
                 self.waiting.append(node)
+                self.late.update(node.outputs)
                 continue
             self.writer.write(node)
             self.written.add(node)
@@ -92,8 +98,8 @@ class Updates:
 
     def keep(self, value: Value) -> None:
         """A copy of a result that shares memory which may change before it is read."""
-        others = [e for e, v in self.graph.updates if v is value and e.value not in (value, self.place.get(value))]
-        if (others or value in self.graph.outputs) and self.roots.get(value, value) in self.memory and isinstance(self.writer.values[value], Proxy):
+        elsewhere = [home for home in self.homes.get(value, ()) if home not in (value, self.place.get(value))]
+        if (elsewhere or value in self.graph.outputs) and self.roots.get(value, value) in self.memory and isinstance(self.writer.values[value], Proxy):
             self.kept[value] = self.writer.tensor(value).clone()
 
     def can_wait(self, node: Node) -> bool:
@@ -112,6 +118,7 @@ class Updates:
             self.group(nodes[0].op.name, nodes)
         self.written.update(self.waiting)
         self.waiting = []
+        self.late = set()
 
     def group(self, name: str, nodes: list[Node]) -> None:
         columns: list[Any] = []
@@ -139,7 +146,7 @@ class Updates:
         home = value if value in self.changing else self.place.get(value)
         readers = self.readers[value]
         free = readers.count(node) == 1 and all(r is node or r in self.written for r in readers)
-        if home is None or not free or any(v is value for _, v in self.graph.updates):
+        if home is None or not free or value in self.homes:
             return self.writer.tensor(value).clone(memory_format=torch.contiguous_format)
         result = node.outputs[PAIRS[node.op.name][i]]
         self.place[result] = home

@@ -18,7 +18,8 @@ from unimodel.graph import Graph
 from unimodel.ops.definition import value_and_grad_op
 from unimodel.passes import SCALAR_ARITHMETIC, prepare
 from unimodel_torch.arrays import TorchStore, to_numpy, to_torch
-from unimodel_torch.model import Writer, fuse_bias, lowers, lowers_for_autograd
+from unimodel_torch.model import Writer, fuse_bias, lowers_for_autograd
+from unimodel_torch.ops import lower
 from unimodel_torch.optimizer import Updates
 
 
@@ -32,7 +33,7 @@ def differentiation(graph: Graph, options: CompileOptions) -> str:
     if options.differentiation != "auto":
         return options.differentiation
     inside = (n for region in graph.nodes if region.op is value_and_grad_op for n in region.attrs["body"].nodes)
-    return "native" if any(n.op.name == "attention" and lowers(n) for n in inside) else "core"
+    return "native" if any(n.op.name == "attention" and lower.accepts(n) for n in inside) else "core"
 
 
 class TorchExecutable(Executable):
@@ -41,7 +42,7 @@ class TorchExecutable(Executable):
     def __init__(self, backend: Backend, graph: Graph, store: TorchStore, options: CompileOptions) -> None:
         self.differentiation = differentiation(graph, options)
         native = self.differentiation == "native" and any(n.op is value_and_grad_op for n in graph.nodes)
-        prepared = fuse_bias(prepare(graph, lowers_for_autograd if native else lowers, native_regions=native))
+        prepared = fuse_bias(prepare(graph, lowers_for_autograd if native else lower.accepts, native_regions=native))
         for nodes in (prepared.nodes, *(n.attrs["body"].nodes for n in prepared.nodes if n.op is value_and_grad_op)):
             backend.check(nodes)
         writer = Writer(prepared, backend.device, {name: total(f, name) for name, f in SCALAR_ARITHMETIC.items()})
