@@ -538,6 +538,8 @@ def apply(op: Op[Any], tensors: Sequence[Any], attrs: dict[str, Any]) -> Any:
     try:
         if op.canonical is not None:
             op.canonical(attrs, [s for s in specs if s is not None])
+        if op.composite and any(isinstance(v, TensorLike) for v in attrs.values()):
+            return op.rule(**op.arguments(values, attrs))  # a number that changes from step to step is no attribute: the body stands in the node's place
         results = op.infer(specs, attrs, trace.root.float_dtype)
     except UnimodelError as error:
         _locate(error, op, specs, trace)

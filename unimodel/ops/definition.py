@@ -109,7 +109,7 @@ class Op(Generic[R]):
         """The specs of the results; raises ``ShapeError`` where the inputs do not fit together."""
         if self.composite:
             return tuple(v.spec for v in self.decompose(specs, attrs, float_dtype).outputs)
-        result = self.rule(**self._arguments(specs, attrs))
+        result = self.rule(**self.arguments(specs, attrs))
         return result if isinstance(result, tuple) else (result,)
 
     def decompose(self, specs: Sequence[TensorSpec | None], attrs: dict[str, Any], float_dtype: str) -> Graph:
@@ -119,11 +119,12 @@ class Op(Generic[R]):
         if graph is None:
             from unimodel.tracing import trace_body
 
-            graph = trace_body(lambda tensors: self.rule(**self._arguments(tensors, attrs)), specs, float_dtype)
+            graph = trace_body(lambda tensors: self.rule(**self.arguments(tensors, attrs)), specs, float_dtype)
             self._decompositions[key] = graph
         return graph
 
-    def _arguments(self, tensors: Sequence[Any], attrs: dict[str, Any]) -> dict[str, Any]:
+    def arguments(self, tensors: Sequence[Any], attrs: dict[str, Any]) -> dict[str, Any]:
+        """Tensors and attributes as the body's keyword arguments."""
         if self.variadic:
             rest = len(self.tensors) - 1
             split = len(tensors) - rest
