@@ -23,24 +23,46 @@ if TYPE_CHECKING:
 
 
 class ParameterGroup(dict[str, Any]):
-    """Parameters with options of their own. Setting ``lr`` takes effect at the next step; setting another option traces anew."""
+    """Parameters with options of their own. Setting ``lr`` takes effect at the next step; setting another option traces anew, unless it varies."""
 
     changed: Callable[[], None] | None = None
 
+    def __init__(self, entries: Mapping[str, Any]) -> None:
+        super().__init__(entries)
+        self.varying: set[str] = {"lr"}
+        """Options that change from step to step: in a trace they are host scalars."""
+
     def __setitem__(self, key: str, value: Any) -> None:
         super().__setitem__(key, value)
-        if key != "lr" and self.changed is not None:
+        if key not in self.varying and self.changed is not None:
             self.changed()
+
+    def vary(self, key: str, value: Any) -> None:
+        """Set an option that changes from step to step, and say that it does."""
+        self[key] = value
+        self.varying.add(key)
+
+    def constants(self) -> tuple[Any, ...]:
+        """What a trace takes as constants."""
+        return tuple((k, None if k in self.varying else v) for k, v in self.items() if k not in ("params", "lr", "initial_lr"))
 
 
 class Slots(MutableMapping[str, Any]):
-    """What an optimizer keeps for one parameter: tensors by name, zeros at first. ``options`` are the parameter's group's."""
+    """What an optimizer keeps for one parameter: tensors by name, zeros at first.
+
+    ``options`` are the parameter's group's: numbers, and host scalars where a schedule changes them step by step (see ``present``).
+    """
 
     def __init__(self, optimizer: Optimizer, name: str, parameter: Parameter, options: Mapping[str, Any]) -> None:
         self.optimizer = optimizer
         self.parameter = parameter
         self.options = options
         self._prefix = name
+
+    def uses(self, key: str) -> bool:
+        """Whether an option is anything but 0; one that a schedule changes step by step is."""
+        value = self.options[key]
+        return isinstance(value, Scalar) or bool(value)
 
     def _slot(self, key: str, shape: Any, dtype: str) -> State:
         name = f"{self._prefix}/{key}"
@@ -114,6 +136,11 @@ class Optimizer:
             for group in self.param_groups:
                 group["lr"] = value
 
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """The options that a group has where it does not say otherwise."""
+        return dict(self._options())
+
     def _options(self) -> dict[str, Any]:
         options: dict[str, Any] = self.__dict__.setdefault("_um_options", {"lr": 1e-3})
         return options
@@ -162,7 +189,7 @@ class Optimizer:
         """What a trace takes as constants: every option but the learning rates, and which parameters have been updated equally often."""
         groups = self.param_groups if self.bound else []
         behind = [self._um_behind.get(p.name, 0) for g in groups for p in g["params"] if p.requires_grad]
-        return tuple(behind.index(b) for b in behind), *(tuple((k, v) for k, v in g.items() if k not in ("params", "lr", "initial_lr")) for g in groups)
+        return tuple(behind.index(b) for b in behind), *(g.constants() for g in groups)
 
     def bind(self, runtime: Runtime, parameters: Iterable[Parameter], prefix: str) -> None:
         """Called by the trainer: whose parameters these are, and under which prefix the state is named."""
@@ -217,7 +244,7 @@ class Optimizer:
                 passed_over.append(runtime.names[parameter])
                 continue
             self.__dict__["_um_updating"] = runtime.names[parameter], sum(runtime.names[parameter] not in c for c in calls)
-            slots = Slots(self, f"{self._um_prefix}/{runtime.names[parameter]}", parameter, group)
+            slots = Slots(self, f"{self._um_prefix}/{runtime.names[parameter]}", parameter, self._present_options(group))
             lr = self._scalar(("lr", id(group)), lambda g=group: g["lr"])  # type: ignore[misc]  # the default binds this group
             result = self.update_param(parameter, grad, slots, lr)
             if isinstance(result, tuple):
@@ -234,6 +261,17 @@ class Optimizer:
             scalars[key] = Scalar(value)
         return scalars[key]
 
+    def _present_options(self, group: ParameterGroup) -> Mapping[str, Any]:
+        """A group's options, in which those that vary are scalars; parameters of one group share them."""
+        options = dict(group)
+        for key in group.varying - {"lr"}:
+            value = group[key]
+            if isinstance(value, tuple):
+                options[key] = tuple(self._scalar((key, id(group), i), lambda k=key, i=i: group[k][i]) for i in range(len(value)))  # type: ignore[misc]  # bound here
+            else:
+                options[key] = self._scalar((key, id(group)), lambda k=key: group[k])  # type: ignore[misc]  # bound here
+        return options
+
     def step_scalar(self, function: Callable[[int], float], *key: Any) -> Scalar:
         """A host number computed from the number of this update of the parameter, 1 for the first; equal keys share one."""
         name, before = self.__dict__["_um_updating"]
@@ -247,7 +285,7 @@ class Optimizer:
         if self._um_behind:
             result["behind"] = dict(self._um_behind)
         if self.scheduler is not None:
-            result["scheduler"] = self.scheduler.last_epoch
+            result["scheduler"] = self.scheduler.counters()
         return result
 
     def restore(self, counters: Mapping[str, Any]) -> None:
@@ -258,8 +296,7 @@ class Optimizer:
         for group, lr in zip(self.param_groups, counters["lr"], strict=False):
             group["lr"] = lr
         if self.scheduler is not None and "scheduler" in counters:
-            self.scheduler.last_epoch = int(counters["scheduler"])
-            self.scheduler.apply()
+            self.scheduler.restore(counters["scheduler"])
 
     def restore_slots(self, tensors: Mapping[str, Array]) -> None:
         """Take the state that a checkpoint holds for this optimizer's parameters."""
@@ -276,3 +313,8 @@ class Optimizer:
                     slot = self._um_slots[name] = State(array.shape, np.zeros(array.shape), "float32")
                     runtime.add(name, slot)
                 slot.data = array
+
+
+def present(option: Any) -> float:
+    """The number that an option of ``Slots.options`` is now, whether it varies or not; for functions given to ``step_scalar``."""
+    return option.value if isinstance(option, Scalar) else float(option)

@@ -323,9 +323,9 @@ class Trainer:
                     logs = self._epoch(source, batch_size, shuffle, callbacks, steps_left)
                 steps_left -= self._um_steps - before
                 self._um_epoch += 1
-                self._epoch_schedules()
                 if validation is not None:
                     logs.update({f"val_{k}": v for k, v in self._evaluate(validation, max(batch_size, 256)).items()})
+                self._epoch_schedules(logs)
                 history.add(epoch, logs)
                 self._report(logs)
                 for callback in callbacks:
@@ -339,10 +339,10 @@ class Trainer:
                 callback.on_train_end(self)
         return history
 
-    def _epoch_schedules(self) -> None:
+    def _epoch_schedules(self, logs: Mapping[str, float]) -> None:
         for optimizer in self.optimizers.values():
-            if optimizer.scheduler is not None and optimizer.scheduler.interval == "epoch":
-                optimizer.scheduler.step()
+            if optimizer.scheduler is not None:
+                optimizer.scheduler.end_epoch(logs)
 
     def _report(self, logs: Mapping[str, float]) -> None:
         current = recording.current()

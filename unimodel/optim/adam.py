@@ -6,7 +6,7 @@ from typing import Any
 
 from unimodel import ops
 from unimodel.errors import DataError
-from unimodel.optimizer import Optimizer, Slots
+from unimodel.optimizer import Optimizer, Slots, present
 
 
 class Adam(Optimizer):
@@ -37,8 +37,8 @@ class Adam(Optimizer):
     def update_param(self, param: Any, grad: Any, state: Slots, lr: Any) -> Any:
         o = state.options
         beta1, beta2 = o["betas"]
-        correction1 = self.step_scalar(lambda t: 1.0 - beta1**t, "correction", beta1)
-        correction2 = self.step_scalar(lambda t: 1.0 - beta2**t, "correction", beta2)
+        correction1 = self.step_scalar(lambda t: 1.0 - present(beta1) ** t, "correction", beta1)
+        correction2 = self.step_scalar(lambda t: 1.0 - present(beta2) ** t, "correction", beta2)
         names = ["exp_avg", "exp_avg_sq"] + (["max_exp_avg_sq"] if o["amsgrad"] else [])
         results = ops.adam_update(
             param,

@@ -6,7 +6,7 @@ from typing import Any
 
 from unimodel import ops
 from unimodel.optim.arguments import averaging, not_negative
-from unimodel.optimizer import Optimizer, Slots
+from unimodel.optimizer import Optimizer, Slots, present
 
 
 class Adamax(Optimizer):
@@ -31,7 +31,7 @@ class Adamax(Optimizer):
     def update_param(self, param: Any, grad: Any, state: Slots, lr: Any) -> Any:
         o = state.options
         beta1, beta2 = o["betas"]
-        correction = self.step_scalar(lambda t: 1.0 - beta1**t, "correction", beta1)
+        correction = self.step_scalar(lambda t: 1.0 - present(beta1) ** t, "correction", beta1)
         new, state["exp_avg"], state["exp_inf"] = ops.adamax_update(
             param, grad, state["exp_avg"], state["exp_inf"], lr, correction, beta1, beta2, o["eps"], o["weight_decay"], o["maximize"]
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from unimodel import ops
 from unimodel.optim.arguments import averaging, not_negative
-from unimodel.optimizer import Optimizer, Slots
+from unimodel.optimizer import Optimizer, Slots, present
 
 
 class LAMB(Optimizer):
@@ -37,8 +37,8 @@ class LAMB(Optimizer):
             state["exp_avg"],
             state["exp_avg_sq"],
             lr,
-            self.step_scalar(lambda t: 1.0 - beta1**t, "correction", beta1),
-            self.step_scalar(lambda t: 1.0 - beta2**t, "correction", beta2),
+            self.step_scalar(lambda t: 1.0 - present(beta1) ** t, "correction", beta1),
+            self.step_scalar(lambda t: 1.0 - present(beta2) ** t, "correction", beta2),
             beta1,
             beta2,
             o["eps"],

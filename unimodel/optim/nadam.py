@@ -6,8 +6,10 @@ import math
 from typing import Any
 
 from unimodel import ops
+from unimodel.errors import UnsupportedError
 from unimodel.optim.arguments import averaging, not_negative
 from unimodel.optimizer import Optimizer, Slots
+from unimodel.tracing import Scalar
 
 
 class NAdam(Optimizer):
@@ -43,6 +45,8 @@ class NAdam(Optimizer):
     def update_param(self, param: Any, grad: Any, state: Slots, lr: Any) -> Any:
         o = state.options
         beta1, beta2 = o["betas"]
+        if isinstance(beta1, Scalar):
+            raise UnsupportedError("NAdam's momentum has a schedule of its own.", remedy="pass cycle_momentum=False to the schedule, or take Adam")
         momentum = Momentum(beta1, o["momentum_decay"])
         new, state["exp_avg"], state["exp_avg_sq"] = ops.nadam_update(
             param,

@@ -7,7 +7,7 @@ from typing import Any
 
 from unimodel import ops
 from unimodel.optim.arguments import averaging, not_negative
-from unimodel.optimizer import Optimizer, Slots
+from unimodel.optimizer import Optimizer, Slots, present
 
 
 class RAdam(Optimizer):
@@ -41,8 +41,8 @@ class RAdam(Optimizer):
             state["exp_avg"],
             state["exp_avg_sq"],
             lr,
-            self.step_scalar(lambda t: 1.0 - beta1**t, "correction", beta1),
-            self.step_scalar(lambda t: rectification(beta2, t), "rectification", beta2),
+            self.step_scalar(lambda t: 1.0 - present(beta1) ** t, "correction", beta1),
+            self.step_scalar(lambda t: rectification(present(beta2), t), "rectification", beta2),
             beta1,
             beta2,
             o["eps"],

@@ -32,13 +32,14 @@ class RMSprop(Optimizer):
 
     def update_param(self, param: Any, grad: Any, state: Slots, lr: Any) -> Any:
         o = state.options
-        names = ["square_avg", *(["momentum_buffer"] if o["momentum"] else []), *(["grad_avg"] if o["centered"] else [])]
+        momentum = state.uses("momentum")
+        names = ["square_avg", *(["momentum_buffer"] if momentum else []), *(["grad_avg"] if o["centered"] else [])]
         results = ops.rmsprop_update(
             param,
             grad,
             state["square_avg"],
             lr,
-            state["momentum_buffer"] if o["momentum"] else None,
+            state["momentum_buffer"] if momentum else None,
             state["grad_avg"] if o["centered"] else None,
             o["alpha"],
             o["eps"],

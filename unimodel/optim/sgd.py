@@ -34,7 +34,7 @@ class SGD(Optimizer):
 
     def update_param(self, param: Any, grad: Any, state: Slots, lr: Any) -> Any:
         o = state.options
-        if not o["momentum"]:
+        if not state.uses("momentum"):
             return ops.sgd_update(param, grad, lr, weight_decay=o["weight_decay"], maximize=o["maximize"])
         # PyTorch's first step puts the whole gradient into the empty buffer, whatever the dampening
         damping = self.step_scalar(lambda t: 1.0 if t == 1 else 1.0 - o["dampening"], "damping", o["dampening"])
