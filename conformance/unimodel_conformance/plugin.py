@@ -6,7 +6,6 @@ The plugin is loaded by every pytest run in its environment, so it imports nothi
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,17 +87,16 @@ def subject(pytestconfig: pytest.Config) -> Subject:
     return run.subject
 
 
-@pytest.fixture(autouse=True)
-def _current_backend(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Within the suite, whatever names no backend means the one under test."""
-    run = run_of(request.config)
-    if run is None or run.subject is None or not _ours(request.node):
-        yield
-        return
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Any:
+    """Within the suite, whatever names no backend means the one under test; innermost, so that no fixture of somebody's conftest.py says otherwise."""
+    run = run_of(item.config)
+    if run is None or run.subject is None or not _ours(item):
+        return (yield)
     from unimodel import plugins
 
     with plugins.use_backend(run.name):
-        yield
+        return (yield)
 
 
 def _ours(item: pytest.Item) -> bool:
