@@ -251,12 +251,28 @@ class Backend(ABC):
         return Store(self, arrays)
 
     def compile(self, graph: Graph, store: Store, options: CompileOptions | None = None) -> Executable:
-        """The graph as something that runs. This default walks over the nodes; override it to build a native program."""
-        if options is not None and options.differentiation == "native":
+        """The graph as something that runs. This default walks over the nodes; override it to build a native program.
+
+        Left open who differentiates, the framework does where it is claimed to, through ``value_and_grad``, else core.
+        """
+        way = (options or CompileOptions()).differentiation
+        if way == "native":
             self.require(Capability.NATIVE_DIFFERENTIATION, "differentiation='native'")
-        prepared = prepare(graph, self.lowerings.accepts)
-        self.check(prepared.nodes)
-        return Interpreter(self, prepared, store)
+        elif way == "auto":
+            way = "native" if self.gap(Capability.NATIVE_DIFFERENTIATION) is None else "core"
+        prepared = prepare(graph, self.lowerings.accepts, native_regions=way == "native")
+        for nodes in (prepared.nodes, *(n.attrs["body"].nodes for n in prepared.nodes if n.op is value_and_grad_op)):
+            self.check(nodes)
+        return Interpreter(self, prepared, store, way)
+
+    def value_and_grad(self, function: Callable[..., list[Any]], inputs: Sequence[Any], wrt: Sequence[int]) -> tuple[list[Any], list[Any]]:
+        """Call a function of native arrays and differentiate its first result, a 0-d array, with the framework's own means.
+
+        Returns all its results, and the gradients for the inputs at the places ``wrt``. What a backend that claims native differentiation gives if it keeps the
+        default ``compile``.
+        """
+        self.require(Capability.NATIVE_DIFFERENTIATION, "value_and_grad()")
+        raise NotImplementedError(f"{type(self).__name__} claims native differentiation and overrides neither value_and_grad() nor compile()")
 
     def native(self, graph: Graph, store: Store, buffers: Collection[str] = ()) -> Any:
         """The framework's own object for a forward graph with its state, which runs without unimodel. ``buffers`` names the state that is not trained."""
@@ -265,23 +281,17 @@ class Backend(ABC):
 
 
 class Interpreter(Executable):
-    """Runs a prepared graph node by node, each result dropped after its last use."""
+    """Runs a prepared graph node by node; ``differentiation`` says whether regions in it are left to the framework."""
 
-    def __init__(self, backend: Backend, graph: Graph, store: Store) -> None:
+    def __init__(self, backend: Backend, graph: Graph, store: Store, differentiation: Literal["native", "core"] = "core") -> None:
         self.backend = backend
         self.graph = graph
         self.store = store
+        self.differentiation = differentiation
+        self._walk = Walk(backend, graph, [*graph.outputs, *(v for _, v in graph.updates)])
         self._batch = graph.of_kind("batch")
         self._state = graph.of_kind("state")
         self._scalars = graph.of_kind("scalar")
-        last: dict[Value, int] = {}
-        for i, node in enumerate(graph.nodes):
-            last.update(dict.fromkeys((v for v in node.inputs if v is not None), i))
-        kept = set(graph.outputs) | {v for _, v in graph.updates}
-        self._drops: list[list[Value]] = [[] for _ in graph.nodes]
-        for value, i in last.items():
-            if value not in kept:
-                self._drops[i].append(value)
 
     def run(self, batch: Sequence[Array], scalars: Sequence[float]) -> list[Any]:
         backend, environment = self.backend, {}
@@ -293,21 +303,54 @@ class Interpreter(Executable):
         for entry in self._state:
             environment[entry.value] = self.store.arrays[entry.name]
         with backend.scope():
-            for node, drops in zip(self.graph.nodes, self._drops, strict=True):
-                inputs = [None if v is None else environment[v] for v in node.inputs]
-                result = backend.lowerings[node.op.name](at_sizes(node, sizes), *inputs)
-                if len(node.outputs) == 1:
-                    environment[node.outputs[0]] = result
-                else:
-                    environment.update(zip(node.outputs, result, strict=True))
-                for value in drops:
-                    del environment[value]
-        for entry, value in self.graph.updates:
-            self.store.arrays[entry.name] = environment[value]
-        return [environment[v] for v in self.graph.outputs]
+            results = self._walk(environment, sizes)
+        for (entry, _), array in zip(self.graph.updates, results[len(self.graph.outputs) :], strict=True):
+            self.store.arrays[entry.name] = array
+        return results[: len(self.graph.outputs)]
 
     def read(self, handle: Any) -> list[Array]:
         return [np.array(self.backend.to_numpy(a)) for a in handle]
+
+
+class Walk:
+    """A graph's nodes in their order, each result dropped after its last use; gives the native arrays of the values in ``results``."""
+
+    def __init__(self, backend: Backend, graph: Graph, results: Sequence[Value]) -> None:
+        self.backend = backend
+        self.graph = graph
+        self.results = results
+        self._bodies = {n: Walk(backend, n.attrs["body"], n.attrs["body"].outputs) for n in graph.nodes if n.op is value_and_grad_op}
+        last: dict[Value, int] = {}
+        for i, node in enumerate(graph.nodes):
+            last.update(dict.fromkeys((v for v in node.inputs if v is not None), i))
+        kept = set(results)
+        self._drops: list[list[Value]] = [[] for _ in graph.nodes]
+        for value, i in last.items():
+            if value not in kept:
+                self._drops[i].append(value)
+
+    def __call__(self, environment: dict[Value, Any], sizes: Mapping[str, int]) -> list[Any]:
+        lowerings = self.backend.lowerings
+        for node, drops in zip(self.graph.nodes, self._drops, strict=True):
+            inputs = [None if v is None else environment[v] for v in node.inputs]
+            if node in self._bodies:
+                environment.update(zip(node.outputs, self._region(node, inputs, sizes), strict=True))
+            elif len(node.outputs) == 1:
+                environment[node.outputs[0]] = lowerings[node.op.name](at_sizes(node, sizes), *inputs)
+            else:
+                environment.update(zip(node.outputs, lowerings[node.op.name](at_sizes(node, sizes), *inputs), strict=True))
+            for value in drops:
+                del environment[value]
+        return [environment[v] for v in self.results]
+
+    def _region(self, node: Node, inputs: Sequence[Any], sizes: Mapping[str, int]) -> list[Any]:
+        body = self._bodies[node]
+
+        def function(*arrays: Any) -> list[Any]:
+            return body(dict(zip((e.value for e in body.graph.inputs), arrays, strict=True)), sizes)
+
+        results, gradients = self.backend.value_and_grad(function, inputs, node.attrs["wrt"])
+        return [*results, *gradients]
 
 
 class SizedNode:
