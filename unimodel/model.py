@@ -70,6 +70,17 @@ class State(Variable):
             self._value = array.astype(dtype)
         return self._value.astype(dtype)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy or pickle has the present numbers, and belongs to no trainer."""
+        state = dict(self.__dict__)
+        if self._home is not None:
+            state.update(_value=self.data, _home=None, name="")
+        if "_changed" in state:
+            state["_changed"] = None
+        if state["_value"] is not None:
+            state["_init"] = None
+        return state
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name or ''} {self._dtype} {self.shape})"
 
@@ -119,6 +130,10 @@ class Model:
     def _um_constants(self) -> tuple[Any, ...]:
         """What a trace takes as constant besides the plain attributes; the mode, which an instance may or may not have set."""
         return (self.training,)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy or pickle is a model of its own, which no trainer has taken."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_um_runtime", "_um_path")}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no forward(self, ...)")

@@ -39,8 +39,12 @@ class _Listed(Model):
         return iter(self._layers().values())
 
     def __getitem__(self, index: Any) -> Any:
-        layers = list(self._layers().values())
-        return type(self)(*layers[index]) if isinstance(index, slice) and isinstance(self, Sequential) else layers[index]
+        if not isinstance(index, slice):
+            return list(self._layers().values())[index]
+        part = type(self)()
+        for name, layer in list(self._layers().items())[index]:
+            part._add(name if isinstance(self, Sequential) else str(len(part)), layer)  # a slice of a Sequential keeps its names, as in PyTorch
+        return part
 
     def __setitem__(self, index: int, layer: Model) -> None:
         self._add(list(self._layers())[index], layer)
