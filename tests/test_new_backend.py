@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from typer.testing import CliRunner, Result
 import unimodel as um
 from unimodel import plugins
 from unimodel.cli.app import app
+from unimodel.cli.backends import check_backend
 from unimodel.cli.new_backend import FILES
 
 TEMPLATE = Path(__file__).parents[1] / "backends" / "template"
@@ -90,10 +90,9 @@ def test_an_installed_backends_name_is_refused(tmp_path: Path) -> None:
 
 # what it can do at once
 def test_it_passes_the_check(skeleton: Path) -> None:
-    found = json.loads(python("-m", "unimodel", "backends", "--check", "--json").stdout)["backends"]
-    (row,) = [row for row in found if row["name"] == "my_own"]
-    assert row["distribution"] == "unimodel-my-own"
-    assert row["status"] == "ok", row
+    assert check_backend("my_own")["error"] is None
+    (row,) = [p for p in plugins.installed() if p.name == "my_own"]
+    assert row.distribution == "unimodel-my-own"
 
 
 def test_its_ten_primitives_train_a_linear_regression_with_the_reference_numbers(skeleton: Path) -> None:
