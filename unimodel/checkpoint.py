@@ -68,7 +68,9 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]
         meta = json.loads(header["unimodel"])
     except ValueError as error:
         raise CheckpointError("the checkpoint's metadata is damaged.", given=str(path)) from error
-    if meta.get("format") != FORMAT:
+    if not isinstance(meta, dict) or "format" not in meta:
+        raise CheckpointError("the checkpoint's metadata is damaged.", expected="a JSON object with a format", given=str(path))
+    if meta["format"] != FORMAT:
         raise CheckpointError(
             "the checkpoint is of another format.", expected=f"format {FORMAT}", given=f"format {meta.get('format')}", remedy="upgrade unimodel"
         )

@@ -483,6 +483,9 @@ class Trainer:
         wrong = [f"missing: {n} {v.shape}" for n, v in weights.items() if n not in tensors]
         wrong += [f"unexpected: {n} {a.shape}" for n, a in tensors.items() if not _is_slot(n) and n not in weights]
         wrong += [f"{n}: expected {v.shape}, given {tensors[n].shape}" for n, v in weights.items() if n in tensors and tensors[n].shape != v.shape]
+        absent = {"seed", "epoch", "step", "optimizers"} - meta.keys()
+        if absent:
+            raise CheckpointError("the checkpoint's metadata is incomplete.", expected=", ".join(sorted(absent)), given=str(path))
         kinds = {k: v["kind"] for k, v in meta["optimizers"].items()}
         mine = {k: type(o).__name__ for k, o in self.optimizers.items()}
         if wrong:
@@ -499,6 +502,10 @@ class Trainer:
                 given=str(kinds),
                 remedy="use the optimizer it was saved with, or load the weights alone",
             )
+        for key in kinds.keys() & mine.keys():
+            saved, groups = len(meta["optimizers"][key]["lr"]), len(self.optimizers[key].param_groups)
+            if saved != groups:
+                raise CheckpointError("the checkpoint is of an optimizer with other parameter groups.", expected=f"{groups} groups", given=f"{saved} groups")
         for name in weights:
             runtime.store.write(name, tensors[name].astype(runtime.store.read(name).dtype))
         for key, optimizer in self.optimizers.items():
