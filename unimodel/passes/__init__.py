@@ -3,7 +3,8 @@
 from unimodel.passes.decompose import decompose
 from unimodel.passes.differentiate import differentiate
 from unimodel.passes.fold import SCALAR_ARITHMETIC, fold
+from unimodel.passes.layout import channels_last
 from unimodel.passes.prepare import prepare
 from unimodel.passes.rewrite import rewrite
 
-__all__ = ["SCALAR_ARITHMETIC", "decompose", "differentiate", "fold", "prepare", "rewrite"]
+__all__ = ["SCALAR_ARITHMETIC", "channels_last", "decompose", "differentiate", "fold", "prepare", "rewrite"]

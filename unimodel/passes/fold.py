@@ -120,14 +120,16 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
 
 
 def _without_broadcasts(inputs: Sequence[Tensor | None], node: Node) -> list[Tensor | None]:
-    """Inputs before their ``broadcast_to``, where the op's own broadcasting gives the same shape."""
+    """Inputs before their ``broadcast_to`` (or a single number's reshape), where the op's own broadcasting gives the same shape."""
     out = node.outputs[0].spec.shape
     result = list(inputs)
     for i, tensor in enumerate(inputs):
-        if tensor is None or tensor.value.producer is None or tensor.value.producer.op.name != "broadcast_to":
+        producer = None if tensor is None else tensor.value.producer
+        if tensor is None or producer is None or producer.op.name not in ("broadcast_to", "reshape"):
             continue
-        if any(t is not None and t.shape == out for j, t in enumerate(result) if j != i):
-            source: Value | None = tensor.value.producer.inputs[0]
-            assert source is not None, "broadcast_to has one input"
+        source: Value | None = producer.inputs[0]
+        assert source is not None, "broadcast_to and reshape have one input"
+        wider = producer.op.name == "broadcast_to" or source.spec.shape == ()
+        if wider and any(t is not None and t.shape == out for j, t in enumerate(result) if j != i):
             result[i] = Tensor(tensor.trace, source)
     return result

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from unimodel.errors import UnsupportedError
-from unimodel.graph import Node
+from unimodel.graph import Node, TensorSpec
 from unimodel.ops.pooling import pool_geometry, pool_weights
 from unimodel_tensorflow.arrays import tf
 from unimodel_tensorflow.ops import constant, lower, raw, reshape, shape_tensor, total, transpose
@@ -220,9 +220,12 @@ def _(node: Any, x: Any) -> Any:
     values = raw.AddV2(x=values, y=raw.Mul(x=bounded, y=constant(0.0, x.dtype.name)))
 
     def indices() -> Any:
-        first = transpose(x, [0, pool.rank - 1, *range(1, pool.rank - 1)]) if marked(node) else x
-        found = node.decomposed(first)[1]
-        return transpose(found, [0, *range(2, pool.rank), 1]) if marked(node) else found
+        if not marked(node):
+            return node.decomposed(node.specs, x)[1]
+        (spec,) = node.specs
+        first = [0, pool.rank - 1, *range(1, pool.rank - 1)]
+        found = node.decomposed([TensorSpec(tuple(spec.shape[i] for i in first), spec.dtype)], transpose(x, first))[1]
+        return transpose(found, [0, *range(2, pool.rank), 1])
 
     return result(node, values, pool.rank), indices
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from unimodel.backend import Store
 from unimodel.dim import Dim, Size
 from unimodel.errors import BackendError, UnimodelError, UnsupportedError
-from unimodel.graph import Graph, Input, Node, Value
+from unimodel.graph import Graph, Input, Node, TensorSpec, Value
 from unimodel.ops.definition import Application, value_and_grad_op
-from unimodel.passes import prepare
+from unimodel.passes import channels_last, prepare
+from unimodel.passes.layout import IMAGES
 from unimodel.tracing import trace_body
 from unimodel_tensorflow.arrays import CPU, tf
 from unimodel_tensorflow.images import lower
-
-raw = tf.raw_ops
+from unimodel_tensorflow.ops import constant, raw, transpose
 
 CORE_GRADIENT = frozenset(
     ["maximum", "minimum", "pow", "prod", "floor_divide", "conv", "conv_input_gradient", "conv_weight_gradient"]
@@ -23,8 +24,8 @@ CORE_GRADIENT = frozenset(
 )
 """Ops whose kernels TensorFlow differentiates otherwise than core does (ties, zeros, NaN), or not in all cases: they keep core's rule."""
 
-UNREAD = {"max_pool_gradient": (3,)}
-"""Inputs, by position, that a lowering does not look at: what makes them need not be computed."""
+UNREAD = {"max_pool_gradient": (3,), "matmul": (0, 1)}
+"""Inputs, by position, that a lowering does not look at, or asks for itself."""
 
 
 class View:
@@ -48,10 +49,19 @@ class View:
         """The first result's shape."""
         return self.writer.resolve(self.node.outputs[0].spec.shape)
 
-    def decomposed(self, *inputs: Any) -> Sequence[Any]:
+    def matrix(self, i: int) -> tuple[Any, bool]:
+        """An input, and whether it is to be transposed: before the ``permute_dims`` that only does this."""
+        value = self.node.inputs[i]
+        rank, producer = value.spec.ndim, value.producer
+        if producer is not None and producer.op.name == "permute_dims" and producer.attrs["axes"] == (*range(rank - 2), rank - 1, rank - 2):
+            return self.writer.tensor(producer.inputs[0]), True
+        return self.writer.tensor(value), False
+
+    def decomposed(self, specs: Sequence[TensorSpec | None], *inputs: Any) -> Sequence[Any]:
         """A composite's results by its definition."""
-        dtype = next(s.dtype for s in self.node.specs if s is not None and s.is_float)
-        return self.writer.inline(self.node.op.decompose(self.node.specs, dict(self.node.attrs), dtype), [t for t in inputs if t is not None])
+        attrs = {k: v for k, v in self.node.attrs.items() if k != "channels_last"}
+        dtype = next(s.dtype for s in specs if s is not None and s.is_float)
+        return self.writer.inline(self.node.op.decompose(specs, attrs, dtype), [t for t in inputs if t is not None])
 
 
 class Writer:
@@ -69,8 +79,17 @@ class Writer:
         if not isinstance(attribute, Dim):
             return attribute
         if attribute not in self._sizes:
-            self._sizes[attribute] = attribute.evaluate(self.sizes)
+            self._sizes[attribute] = self._number(attribute)
         return self._sizes[attribute]
+
+    def _number(self, size: Dim) -> Any:
+        total = None
+        for symbols, coefficient in size.terms.items():
+            term = None if coefficient == 1 and symbols else constant(coefficient)
+            for symbol in symbols:
+                term = self.sizes[symbol] if term is None else raw.Mul(x=term, y=self.sizes[symbol])
+            total = term if total is None else raw.AddV2(x=total, y=term)
+        return total
 
     def tensor(self, value: Value) -> Any:
         found = self.values[value]
@@ -83,6 +102,8 @@ class Writer:
         for node in nodes:
             if node.op is value_and_grad_op:
                 results: Any = self.region(node)
+            elif node.op.name == "permute_dims":  # mostly for a matrix product, which transposes by itself
+                results = (functools.partial(self.transposed, node),)
             else:
                 unread = UNREAD.get(node.op.name, ())
                 inputs = [None if v is None or i in unread else self.tensor(v) for i, v in enumerate(node.inputs)]
@@ -97,6 +118,9 @@ class Writer:
                             f"tensorflow failed to build {node.op.name}.", given=f"{node!r}: {type(error).__name__}: {error}", source=node.source
                         ) from error
             self.values.update(zip(node.outputs, results, strict=True))
+
+    def transposed(self, node: Node) -> Any:
+        return transpose(self.tensor(node.inputs[0]), node.attrs["axes"])
 
     def lowered(self, node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         result = lower[node.op.name](View(node, self), *inputs)
@@ -173,14 +197,17 @@ def signature(entry: Input) -> Any:
     return tf.TensorSpec([None if isinstance(s, Dim) else s for s in entry.spec.shape], tf.as_dtype(entry.spec.dtype))
 
 
-def sizes_of(batch: Sequence[Input], tensors: Sequence[Any], skip: int = 0) -> dict[str, Any]:
-    """The number of each symbol as an int64 tensor, read off the batch; ``skip`` leading dimensions are not the graph's."""
+def sizes_of(batch: Sequence[Input], tensors: Sequence[Any]) -> dict[str, Any]:
+    """The number of each symbol as an int64 tensor, read off the batch."""
     found: dict[str, Any] = {}
     for entry, tensor in zip(batch, tensors, strict=False):  # host scalars may follow
         for axis, size in enumerate(entry.spec.shape):
             for symbol in size.symbols if isinstance(size, Dim) else ():
                 if symbol not in found and size == Dim.symbol(symbol):
-                    found[symbol] = tf.shape(tensor, out_type=tf.int64)[axis + skip]
+                    shape, place = raw.Shape(input=tensor, out_type=tf.int64), constant([axis], "int32")
+                    found[symbol] = raw.StridedSlice(
+                        input=shape, begin=place, end=constant([axis + 1], "int32"), strides=constant([1], "int32"), shrink_axis_mask=1
+                    )
     return found
 
 
@@ -189,7 +216,7 @@ def native_module(graph: Graph, store: Store) -> Any:
 
     Its variables are copies, at their own names (``fc1.weight`` is attribute ``weight`` of a submodule ``fc1``), so ``tf.saved_model.save`` keeps them.
     """
-    forward = prepare(Graph(graph.inputs, graph.nodes, graph.outputs), lower.accepts)
+    forward = channels_last(prepare(Graph(graph.inputs, graph.nodes, graph.outputs), lower.accepts), IMAGES)
     if forward.of_kind("scalar"):
         raise UnsupportedError(
             "this forward reads host numbers that change from step to step; an artifact has no host.", given=forward.of_kind("scalar")[0].name

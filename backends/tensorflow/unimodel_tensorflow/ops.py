@@ -14,7 +14,7 @@ import numpy as np
 
 from unimodel.backend import Lowerings, literal
 from unimodel.dim import product as size_of
-from unimodel.graph import FLOATS
+from unimodel.graph import FLOATS, Value
 from unimodel_tensorflow.arrays import tf
 
 lower = Lowerings()
@@ -49,6 +49,8 @@ def reshape(x: Any, shape: Sequence[Any]) -> Any:
 
 
 def transpose(x: Any, axes: Sequence[int]) -> Any:
+    if x.dtype == tf.int64:  # oneDNN writes to stderr that it would rather not
+        return raw.Bitcast(input=raw.Transpose(x=raw.Bitcast(input=x, type=tf.float64), perm=constant(axes, "int32")), type=tf.int64)
     return raw.Transpose(x=x, perm=constant(axes, "int32"))
 
 
@@ -141,11 +143,18 @@ def _(node: Any, x: Any, y: Any) -> Any:
     return raw.SelectV2(condition=zero, t=raw.RealDiv(x=x, y=y), e=raw.Round(x=raw.RealDiv(x=raw.Sub(x=x, y=rest), y=y)))
 
 
+def _spread(node: Any, value: Value, number: Any, like: Any) -> Any:
+    """A number as a tensor of the result's shape."""
+    zero = value.producer is not None and value.producer.op.name == "constant" and value.producer.attrs["value"] == 0
+    return raw.ZerosLike(x=like) if zero and like.shape.rank else raw.Fill(dims=shape_tensor(node.shape), value=number)
+
+
 @lower("where")
 def _(node: Any, condition: Any, x: Any, y: Any) -> Any:
     shapes = [v.spec.shape for v in node.inputs]
     if shapes[0] and all(s in (shapes[0], ()) for s in shapes[1:]):  # the kernel that does not broadcast is three times as fast
-        x, y = (raw.Fill(dims=shape_tensor(node.shape), value=t) if s == () else t for s, t in zip(shapes[1:], (x, y), strict=True))
+        other = y if shapes[1] == () else x
+        x, y = (_spread(node, v, t, other) if v.spec.shape == () else t for v, t in zip(node.inputs[1:], (x, y), strict=True))
         return raw.Select(condition=condition, x=x, y=y)
     return raw.SelectV2(condition=condition, t=x, e=y)
 
@@ -318,19 +327,19 @@ def _(node: Any, g: Any, indices: Any) -> Any:
 
 
 @lower("matmul")
-def _(node: Any, x: Any, y: Any) -> Any:
-    left, right = x.shape.rank, y.shape.rank
+def _(node: Any, *_: Any) -> Any:
+    left, right = (v.spec.ndim for v in node.inputs)
+    (x, flip_x), (y, flip_y) = node.matrix(0), node.matrix(1)
     x = raw.ExpandDims(input=x, axis=constant(0, "int32")) if left == 1 else x
     y = raw.ExpandDims(input=y, axis=constant(1, "int32")) if right == 1 else y
-    if 1 in (left, right):
-        result = raw.MatMul(a=x, b=y) if max(left, right) == 2 or left == right else raw.BatchMatMulV2(x=x, y=y)
-        return raw.Squeeze(input=result, axis=[-2] * (left == 1) + [-1] * (right == 1))
-    if left == right == 2:
-        return raw.MatMul(a=x, b=y)
     inner = node.inputs[1].spec.shape[0]
-    if right == 2 and isinstance(inner, int):  # a stack times one matrix is one tall product
-        return reshape(raw.MatMul(a=raw.Reshape(tensor=x, shape=constant([-1, inner])), b=y), node.shape)
-    return raw.BatchMatMulV2(x=x, y=y)
+    if left > 2 and right == 2 and not flip_x and isinstance(inner, int):  # a stack times one matrix is one tall product
+        return reshape(raw.MatMul(a=raw.Reshape(tensor=x, shape=constant([-1, inner])), b=y, transpose_b=flip_y), node.shape)
+    if max(left, right) <= 2:
+        found = raw.MatMul(a=x, b=y, transpose_a=flip_x, transpose_b=flip_y)
+    else:
+        found = raw.BatchMatMulV2(x=x, y=y, adj_x=flip_x, adj_y=flip_y)
+    return raw.Squeeze(input=found, axis=[-2] * (left == 1) + [-1] * (right == 1)) if 1 in (left, right) else found
 
 
 @lower("linear")

@@ -21,7 +21,7 @@ def _ends(node: Node) -> bool:
 
 @lower("sgd_update", when=_ends)
 def _(node: View, *inputs: Any) -> Any:
-    found = node.decomposed(*inputs)
+    found = node.decomposed(node.specs, *inputs)
     return found if len(node.outputs) > 1 else found[0]
 
 
@@ -38,26 +38,26 @@ def in_place(graph: Graph) -> dict[Node, tuple[Input, ...]]:
     return found
 
 
-def carry_out(graph: Graph, writer: Writer, variables: Mapping[Input, Any], kernels: Mapping[Node, tuple[Input, ...]]) -> None:
+def carry_out(graph: Graph, writer: Writer, handles: Mapping[Value, Any], kernels: Mapping[Node, tuple[Input, ...]]) -> None:
     """Write the updates. They wait for the outputs, so that a step which fails in its forward pass changes nothing."""
     done = {state for states in kernels.values() for state in states}
     with tf.control_dependencies([writer.tensor(v) for v in graph.outputs]):
         for node, states in kernels.items():
-            _descend(node, [None if v is None else writer.tensor(v) for v in node.inputs], [variables[s] for s in states])
+            _descend(node, [None if v is None else writer.tensor(v) for v in node.inputs], [handles[s.value] for s in states])
         for entry, value in graph.updates:
             if entry not in done:
-                raw.AssignVariableOp(resource=variables[entry].handle, value=writer.tensor(value))
+                raw.AssignVariableOp(resource=handles[entry.value], value=writer.tensor(value))
 
 
-def _descend(node: Node, inputs: list[Any], variables: list[Any]) -> None:
+def _descend(node: Node, inputs: list[Any], handles: list[Any]) -> None:
     param, grad, lr, damping, _ = inputs
     attrs, dtype = node.attrs, param.dtype.name
     if attrs["maximize"]:
         grad = raw.Neg(x=grad)
     if attrs["weight_decay"]:
         grad = raw.AddV2(x=grad, y=raw.Mul(x=constant(attrs["weight_decay"], dtype), y=param))
-    if len(variables) == 1:
-        raw.ResourceApplyGradientDescent(var=variables[0].handle, alpha=lr, delta=grad)
+    if len(handles) == 1:
+        raw.ResourceApplyGradientDescent(var=handles[0], alpha=lr, delta=grad)
     else:
         momentum = constant(attrs["momentum"], dtype)
-        raw.ResourceApplyMomentum(var=variables[0].handle, accum=variables[1].handle, lr=lr, grad=raw.Mul(x=damping, y=grad), momentum=momentum)
+        raw.ResourceApplyMomentum(var=handles[0], accum=handles[1], lr=lr, grad=raw.Mul(x=damping, y=grad), momentum=momentum)

@@ -10,7 +10,8 @@ import numpy as np
 from unimodel.backend import Backend, Capability, CompileOptions, Executable, Store, not_implemented
 from unimodel.graph import Graph, Node
 from unimodel.ops.definition import value_and_grad_op
-from unimodel.passes import prepare
+from unimodel.passes import channels_last, prepare
+from unimodel.passes.layout import IMAGES
 from unimodel.plugins import hookimpl
 from unimodel_tensorflow.arrays import CPU, VariableStore, spare_accelerators, tf, to_numpy
 from unimodel_tensorflow.model import native_module
@@ -60,7 +61,7 @@ class TensorFlowBackend(Backend):
         ``auto`` differentiates in core: TensorFlow's own differentiation was never faster, and takes longer to trace.
         """
         native = options is not None and options.differentiation == "native"
-        prepared = prepare(graph, lowers_for_tape if native else lower.accepts, native_regions=native)
+        prepared = channels_last(prepare(graph, lowers_for_tape if native else lower.accepts, native_regions=native), IMAGES)
         self._check(prepared)
         return Program(prepared, store, "native" if native else "core")
 

@@ -1,7 +1,8 @@
 """The compiled step: one TensorFlow function over variables, how it is fed, and how its results are read.
 
-A function takes the batch arrays, with an open batch size, and all host scalars as one vector. ``run_many`` calls a second one, made when first needed, in which
-the same nodes stand in a loop over stacked batches.
+A function takes the batch arrays, with an open batch size, and all host scalars as one vector. Where a step is so small that calling it costs more than computing it,
+the function holds a loop of such steps over stacked batches, and serves one step and many alike: the same kernels, so the same bits. Elsewhere the
+function is one step, for which TensorFlow has more optimisations than for the body of a loop.
 """
 
 from __future__ import annotations
@@ -18,39 +19,40 @@ from unimodel.backend import Executable, Store
 from unimodel.dim import Dim
 from unimodel.errors import BackendError, ShapeError
 from unimodel.graph import Graph, Node
+from unimodel.passes.layout import IMAGES
 from unimodel_tensorflow.arrays import CPU, tf, to_numpy
 from unimodel_tensorflow.model import Writer, signature, sizes_of
-from unimodel_tensorflow.ops import raw
+from unimodel_tensorflow.ops import constant, raw
 from unimodel_tensorflow.optimizer import carry_out, in_place
 
+SMALL = 1 << 16
+"""Up to so many numbers of state, and without images, a step is a round of a loop."""
 REMEMBERED = 256
-"""So many shapes of batches are known to be right without looking again."""
+"""The shapes of so many batches are known to be right without looking again."""
+
+Arrays = Sequence[np.ndarray]
 
 
 class Call:
-    """A function traced once for its signature; calling it with arrays gives tensors."""
+    """A function traced once for its signature; calling it with arrays that nobody writes to again gives tensors."""
 
-    def __init__(self, function: Callable[..., Any], signature: Sequence[Any]) -> None:
+    def __init__(self, function: Callable[..., Any], signature: Sequence[Any], serial: bool) -> None:
         with tf.init_scope(), tf.device(CPU):
-            self.function = tf.function(function, autograph=False, jit_compile=False)
-            self.concrete = self.function.get_concrete_function(*signature)
+            self.concrete = tf.function(function, autograph=False).get_concrete_function(*signature)
         fast = fast_path()
-        self.call = self.public if fast is None else fast(self.concrete)
+        self.run: Callable[[Arrays], Sequence[Any]] = self.public if fast is None else fast(self.concrete, serial)
 
-    def public(self, arrays: Sequence[np.ndarray]) -> Sequence[Any]:
+    def public(self, arrays: Arrays) -> Sequence[Any]:
         with tf.device(CPU):
             results: Sequence[Any] = self.concrete(*map(tf.constant, arrays))
         return results
 
-    def __call__(self, arrays: Sequence[np.ndarray]) -> Sequence[Any]:
-        return self.call(arrays)
-
 
 @functools.cache
-def fast_path() -> Callable[[Any], Callable[[Sequence[np.ndarray]], Sequence[Any]]] | None:
+def fast_path() -> Callable[[Any, bool], Callable[[Arrays], Sequence[Any]]] | None:
     """A way to call functions that costs a third of the public one, or None where TensorFlow's private names have changed.
 
-    It shares memory with arrays that happen to be aligned, so it must be given arrays that nobody writes to again.
+    ``serial`` is for functions of many tiny ops: one after the other on the calling thread, without a scheduler between them.
     """
     try:
         from tensorflow.python import pywrap_tfe
@@ -61,22 +63,23 @@ def fast_path() -> Callable[[Any], Callable[[Sequence[np.ndarray]], Sequence[Any
         running = context.context()
         running.ensure_initialized()
         handle = running._handle
-        options = tuple(itertools.chain(*running.function_call_options.as_attrs().items()))
+        attributes = running.function_call_options.as_attrs()
 
-        def bind(concrete: Any) -> Callable[[Sequence[np.ndarray]], Sequence[Any]]:
+        def bind(concrete: Any, serial: bool) -> Callable[[Arrays], Sequence[Any]]:
+            executor = {"executor_type": "SINGLE_THREADED_EXECUTOR"} if serial else {}
+            options = tuple(itertools.chain(*{**attributes, **executor}.items()))
             name, captured, count = concrete._inference_function.name, list(concrete.captured_inputs), len(concrete.outputs)
             name = name if isinstance(name, str) else name.decode()
 
-            def call(arrays: Sequence[np.ndarray]) -> Sequence[Any]:
+            def run(arrays: Arrays) -> Sequence[Any]:
                 results: Sequence[Any] = execute(handle, CPU, name, [EagerTensor(a, CPU, None) for a in arrays] + captured, options, count)
                 return results
 
-            return call
+            return run
 
         with tf.init_scope(), tf.device(CPU):
             probe = tf.function(lambda x: [x + 1.0], autograph=False).get_concrete_function(tf.TensorSpec([None]))
-            right = to_numpy(bind(probe)([np.ones(1, "float32")])[0]) == 2.0
-        return bind if right.all() else None
+            return bind if to_numpy(bind(probe, True)([np.ones(1, "float32")])[0])[0] == 2.0 else None
     except Exception:  # whatever it is that a later version has changed, the public way is there
         return None
 
@@ -98,68 +101,81 @@ class Program(Executable):
     def __init__(self, graph: Graph, store: Store, differentiation: str) -> None:
         self.graph = graph
         self.differentiation = differentiation
-        self._batch, self._scalars = graph.of_kind("batch"), graph.of_kind("scalar")
-        self._variables = {e: store.arrays[e.name] for e in graph.of_kind("state")}
+        self._batch, self._scalars, self._state = (graph.of_kind(k) for k in ("batch", "scalar", "state"))
+        self._variables = [store.arrays[e.name] for e in self._state]
         self._kernels = in_place(graph)
         self._dtypes = [np.dtype(e.spec.dtype) for e in self._batch]
-        self._scalar_dtype = self._scalars[0].spec.dtype if self._scalars else None
+        self._scalar_dtype = self._scalars[0].spec.dtype if self._scalars else ""
         self._known: set[Any] = set()
         self._journal: list[Node] = []
-        self._signature = [signature(e) for e in self._batch]
+        self.looped = sum(int(v.shape.num_elements()) for v in self._variables) <= SMALL and not any(n.op.name in IMAGES for n in graph.nodes)
+        specs = [signature(e) for e in self._batch]
         if self._scalars:
-            self._signature.append(tf.TensorSpec([len(self._scalars)], tf.as_dtype(self._scalar_dtype)))
-        self._one = Call(self._step, self._signature)
-        self._several: Call | None = None
+            specs.append(tf.TensorSpec([len(self._scalars)], tf.as_dtype(self._scalar_dtype)))
+        if self.looped:
+            specs = [tf.TensorSpec([], tf.int32), *(tf.TensorSpec([None, *s.shape], s.dtype) for s in specs)]
+        self._function = Call(self._steps if self.looped else self._step, specs, serial=self.looped)
 
     # what TensorFlow traces
     def _step(self, *arguments: Any) -> list[Any]:
-        return self._write(arguments, sizes_of(self._batch, arguments))
+        return self._write(arguments, [v.handle for v in self._variables])
 
-    def _steps(self, count: Any, *stacks: Any) -> list[Any]:
-        sizes = sizes_of(self._batch, stacks, skip=1)
-        outputs = self.graph.outputs
-        shapes = [tf.TensorShape([None if isinstance(s, Dim) else s for s in v.spec.shape]) for v in outputs]
-        results = [tf.TensorArray(tf.as_dtype(v.spec.dtype), size=count, element_shape=shape) for v, shape in zip(outputs, shapes, strict=True)]
-
-        def body(i: Any, *results: Any) -> Any:
-            tensors = self._write([stack[i] for stack in stacks], sizes)
-            return i + 1, *(r.write(i, t) for r, t in zip(results, tensors, strict=True))
-
-        _, *results = tf.while_loop(lambda i, *_: i < count, body, (tf.constant(0), *results))
-        return [r.stack() for r in results]
-
-    def _write(self, arguments: Sequence[Any], sizes: dict[str, Any]) -> list[Any]:
-        writer = Writer(sizes, self._journal)
-        for entry, variable in self._variables.items():
-            writer.values[entry.value] = raw.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
+    def _write(self, arguments: Sequence[Any], handles: Sequence[Any]) -> list[Any]:
+        """The graph's ops, with these arguments and these variables."""
+        writer = Writer(sizes_of(self._batch, arguments), self._journal)
+        state = [e.value for e in self._state]
+        for value, handle in zip(state, handles, strict=True):
+            writer.values[value] = read = raw.ReadVariableOp(resource=handle, dtype=tf.as_dtype(value.spec.dtype))
+            read.set_shape(value.spec.shape)  # a handle that came through a loop does not know
         writer.values.update(zip((e.value for e in self._batch), arguments, strict=False))
         if self._scalars:
             writer.values.update(zip((e.value for e in self._scalars), raw.Unpack(value=arguments[-1], num=len(self._scalars)), strict=True))
         writer.write(n for n in self.graph.nodes if n not in self._kernels)
         outputs = [writer.tensor(v) for v in self.graph.outputs]
-        carry_out(self.graph, writer, self._variables, self._kernels)
+        carry_out(self.graph, writer, dict(zip(state, handles, strict=True)), self._kernels)
         return outputs
 
+    def _steps(self, count: Any, *stacks: Any) -> list[Any]:
+        specs = [v.spec for v in self.graph.outputs]
+        first, split = 2 + len(specs), 2 + len(specs) + len(stacks)
+
+        def more(place: Any, count: Any, *_: Any) -> Any:
+            return raw.Less(x=place, y=count)
+
+        def once(place: Any, count: Any, *carried: Any) -> list[Any]:
+            lists, stacks, handles = carried[: first - 2], carried[first - 2 : split - 2], carried[split - 2 :]
+            results = self._write([raw.GatherV2(params=s, indices=place, axis=constant(0, "int32")) for s in stacks], handles)
+            lists = [raw.TensorListSetItem(input_handle=a, index=place, item=t) for a, t in zip(lists, results, strict=True)]
+            return [raw.AddV2(x=place, y=constant(1, "int32")), count, *lists, *stacks, *handles]
+
+        forms = [(constant([-1 if isinstance(s, Dim) else s for s in spec.shape], "int32"), tf.as_dtype(spec.dtype)) for spec in specs]
+        lists = [raw.TensorListReserve(element_shape=shape, num_elements=count, element_dtype=dtype) for shape, dtype in forms]
+        carried = [constant(0, "int32"), count, *lists, *stacks, *(v.handle for v in self._variables)]
+        specs_carried = [tf.TensorSpec(t.shape, t.dtype, f"carried{i}") for i, t in enumerate(carried)]
+        self._loop = [tf.function(f, autograph=False).get_concrete_function(*specs_carried) for f in (more, once)]
+        found = raw.While(input=carried, cond=self._loop[0], body=self._loop[1], output_shapes=[s.shape for s in specs_carried])
+        return [raw.TensorListStack(input_handle=a, element_shape=s, element_dtype=d) for a, (s, d) in zip(found[2:first], forms, strict=True)]
+
     # running
-    def run(self, batch: Sequence[np.ndarray], scalars: Sequence[float]) -> list[Any]:
+    def run(self, batch: Arrays, scalars: Sequence[float]) -> Any:
+        if self.looped:
+            return self.run_many([batch], [scalars])[0]
         self._check(batch)
         arrays = [np.array(a, d) for a, d in zip(batch, self._dtypes, strict=True)]  # copies: the caller may overwrite theirs
         if self._scalars:
             arrays.append(np.array(scalars, self._scalar_dtype))
-        return self._call(self._one, arrays)
+        return self._call(arrays)
 
-    def run_many(self, batches: Sequence[Sequence[np.ndarray]], scalars: Sequence[Sequence[float]]) -> list[Any]:
+    def run_many(self, batches: Sequence[Arrays], scalars: Sequence[Sequence[float]]) -> list[Any]:
+        if not self.looped:
+            return super().run_many(batches, scalars)
         handles: list[Any] = []
-        steps = list(zip(batches, scalars, strict=True))
-        for _, same in itertools.groupby(steps, lambda step: self._check(step[0])):  # another batch size is another stack
-            group = list(same)
-            if len(group) == 1:
-                handles.append(self.run(*group[0]))
-                continue
-            arrays = [np.stack([b[i] for b, _ in group], dtype=d, casting="same_kind") for i, d in enumerate(self._dtypes)]
+        for _, same in itertools.groupby(zip(batches, scalars, strict=True), lambda step: self._check(step[0])):  # another size is another stack
+            group, numbers = zip(*same, strict=True)
+            arrays = [np.array(len(group), "int32"), *(np.array(a, d) for a, d in zip(zip(*group, strict=True), self._dtypes, strict=True))]
             if self._scalars:
-                arrays.append(np.array([s for _, s in group], self._scalar_dtype))
-            stacked = Stacked(self._call(self._loop(), [np.array(len(group), "int32"), *arrays]))
+                arrays.append(np.array(numbers, self._scalar_dtype))
+            stacked = Stacked(self._call(arrays))
             handles += [(stacked, i) for i in range(len(group))]
         return handles
 
@@ -169,15 +185,9 @@ class Program(Executable):
             return [np.array(a[i]) for a in stacked.arrays]
         return [to_numpy(t) for t in handle]
 
-    def _loop(self) -> Call:
-        if self._several is None:
-            stacks = [tf.TensorSpec([None, *s.shape], s.dtype) for s in self._signature]
-            self._several = Call(self._steps, [tf.TensorSpec([], tf.int32), *stacks])
-        return self._several
-
-    def _call(self, call: Call, arrays: Sequence[np.ndarray]) -> Any:
+    def _call(self, arrays: Arrays) -> Any:
         try:
-            return call(arrays)
+            return self._function.run(arrays)
         except Exception as error:
             raise self._failure(error) from error
 
@@ -193,7 +203,7 @@ class Program(Executable):
             source=None if node is None else node.source,
         )
 
-    def _check(self, batch: Sequence[np.ndarray]) -> Any:
+    def _check(self, batch: Arrays) -> Any:
         """A batch's shapes and dtypes, which fit: a traced function does not check them itself."""
         key = tuple([(a.shape, a.dtype.char) for a in batch])
         if key in self._known:
