@@ -1,0 +1,1 @@
+"""MXNet backend of unimodel."""

@@ -1,0 +1,95 @@
+"""Where numbers live: state in MXNet arrays that are never replaced, fed data in memory that NumPy and MXNet share.
+
+Executors are bound to arrays, not to names, so a state array is written in place for ever: every program and every batch size bound to it sees each
+update. What is fed anew at each step is written by NumPy into memory that MXNet reads as it is, which costs a copy and no call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from unimodel.backend import Backend, Store
+from unimodel.errors import BackendError
+from unimodel.graph import TensorSpec
+from unimodel_mxnet.shim import mx
+
+DTYPES = frozenset(("bool", "int32", "int64", "float32", "float64"))
+ALIGNMENT = 64
+
+
+def shapes() -> Any:
+    """The scope in which () is a shape of its own and 0 a size, as in NumPy. It is kept per thread, so it is entered for each piece of work."""
+    return mx.util.np_shape(True)
+
+
+@contextmanager
+def failures(what: str) -> Iterator[None]:
+    """MXNet's errors as ours. They surface where a result is first waited for."""
+    try:
+        yield
+    except (mx.MXNetError, IndexError, ValueError) as error:
+        raise BackendError(f"MXNet failed while {what}.", given=reason(error)) from error
+
+
+def reason(error: Exception) -> str:
+    """The line of MXNet's message that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if "Error" in line or "rror:" in line]
+    return lines[-1] if lines else str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def device_array(array: np.ndarray) -> Any:
+    """An MXNet array with a copy of these numbers and their dtype."""
+    with shapes():
+        result = mx.nd.empty(array.shape, dtype=array.dtype)
+        if array.size:
+            result._sync_copyfrom(array)  # what result[:] = array does in the end, at a tenth of the time
+    return result
+
+
+def host_array(array: Any) -> np.ndarray:
+    """A NumPy array of the caller's own; waits for the numbers, and raises what went wrong on the way to them."""
+    with shapes(), failures("computing a result"):
+        return array.asnumpy()
+
+
+def shared_array(spec: TensorSpec) -> tuple[np.ndarray, Any]:
+    """Zeros of this shape and dtype in one piece of memory, seen from NumPy (writable) and from MXNet."""
+    dtype = np.dtype(spec.dtype)
+    count = int(np.prod(spec.shape))
+    memory = np.zeros(count * dtype.itemsize + ALIGNMENT, "uint8")
+    start = -memory.ctypes.data % ALIGNMENT
+    host = memory[start : start + count * dtype.itemsize].view(dtype).reshape(spec.shape)
+    return host, alias(host)
+
+
+def alias(host: np.ndarray) -> Any:
+    """An MXNet array over NumPy's memory. MXNet locks the NumPy array that it is given, so it is given a view."""
+    with shapes():
+        return mx.nd.from_numpy(host.view(), zero_copy=True)
+
+
+class MxnetStore(Store):
+    """State by name, each in one MXNet array for as long as its shape and dtype last."""
+
+    def __init__(self, backend: Backend, arrays: Mapping[str, np.ndarray]) -> None:
+        self.version = 0
+        """Counts the times an array was replaced; programs bound to an older version bind anew."""
+        super().__init__(backend, arrays)
+
+    def read(self, name: str) -> np.ndarray:
+        return host_array(self.arrays[name])
+
+    def write(self, name: str, array: np.ndarray) -> None:
+        array = np.asarray(array)
+        held = self.arrays.get(name)
+        with shapes(), failures(f"writing {name}"):
+            if held is not None and held.shape == array.shape and held.dtype == array.dtype:
+                if array.size:
+                    held._sync_copyfrom(array)
+                return
+        self.arrays[name] = device_array(array)
+        self.version += 1

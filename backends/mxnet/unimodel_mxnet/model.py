@@ -1,0 +1,217 @@
+"""A prepared graph as one MXNet symbol, and that symbol as a Gluon block.
+
+MXNet binds sizes, so symbolic ones are replaced by their numbers before lowering. Lowered without them, where the ops allow it, the same graph makes
+a symbol for any batch size: the native artifact.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from unimodel.backend import Lowerings
+from unimodel.dim import Dim, concrete
+from unimodel.errors import BackendError, UnimodelError, UnsupportedError
+from unimodel.graph import Node, TensorSpec, Value
+from unimodel_mxnet.arrays import DTYPES, reason, shapes
+from unimodel_mxnet.shim import mx
+
+
+class Call:
+    """A node as a lowering sees it: attributes and specs with the sizes filled in, its neighbours, and a way to bring in arrays."""
+
+    __slots__ = ("attrs", "build", "node", "outputs", "specs")
+
+    def __init__(self, build: Build, node: Node) -> None:
+        self.build = build
+        self.node = node
+        self.attrs = {k: build.concrete(v) for k, v in node.attrs.items()}
+        self.specs = tuple(None if s is None else s.at(build.sizes) if build.sizes else s for s in node.specs)
+        self.outputs = tuple(v.spec.at(build.sizes) if build.sizes else v.spec for v in node.outputs)
+
+    @property
+    def out(self) -> TensorSpec:
+        return self.outputs[0]
+
+    @property
+    def backward(self) -> bool:
+        """Whether MXNet's gradient will flow back through this node."""
+        return any(v in self.build.flowing for v in self.node.outputs)
+
+    def flows(self, index: int) -> bool:
+        """Whether MXNet's gradient will come back through this result."""
+        return self.node.outputs[index] in self.build.flowing
+
+    def number(self, index: int) -> Any:
+        """The Python number that an input is known to be, or None."""
+        value = self.node.inputs[index]
+        producer = None if value is None else value.producer
+        if producer is None or producer.op.name != "constant":
+            return None
+        number = producer.attrs["value"]
+        return number if isinstance(number, (bool, int, float)) else None
+
+    def made_by(self, index: int, *names: str) -> Node | None:
+        """The node that makes an input, where it applies one of these ops."""
+        value = self.node.inputs[index]
+        producer = None if value is None else value.producer
+        return producer if producer is not None and producer.op.name in names else None
+
+    def refuse(self, why: str, remedy: str = "choose another backend for this op") -> UnsupportedError:
+        return UnsupportedError(
+            f"{self.node.op.name}: {why}", given=", ".join(str(s) for s in self.specs if s is not None), remedy=remedy, source=self.node.source
+        )
+
+
+class Build:
+    """Symbols by graph value, made on demand in the order of the nodes. ``literals`` are the arrays that the symbol needs beside the graph's inputs."""
+
+    def __init__(self, lowerings: Lowerings, sizes: Mapping[str, int], flowing: Iterable[Value] = (), aliases: Mapping[Value, Value] | None = None) -> None:
+        self.lowerings = lowerings
+        self.sizes = sizes
+        self.flowing = set(flowing)
+        """The values through which MXNet's gradient flows back."""
+        self._aliases = aliases or {}
+        self.literals: dict[str, np.ndarray] = {}
+        self.auxiliary: dict[str, np.ndarray] = {}
+        self.symbols: dict[Value, Any] = {}
+        self.references: dict[str, tuple[Any, int]] = {}
+        self._names = _Names()
+
+    def concrete(self, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(self.concrete(v) for v in value)
+        return concrete(value, self.sizes) if isinstance(value, Dim) and self.sizes else value
+
+    def variable(self, value: Value, name: str) -> Any:
+        symbol = mx.sym.var(name).as_np_ndarray()
+        self.symbols[value] = symbol
+        for axis, size in enumerate(value.spec.shape):
+            if isinstance(size, Dim) and not self.sizes and size.terms == {(next(iter(size.symbols)),): 1}:
+                self.references.setdefault(next(iter(size.symbols)), (symbol, axis))
+        return symbol
+
+    def literal(self, array: np.ndarray) -> Any:
+        """A symbol for an array that never changes."""
+        name = f"literal{len(self.literals)}"
+        self.literals[name] = np.asarray(array, order="C")
+        return mx.sym.var(name).as_np_ndarray()
+
+    def auxiliary_state(self, array: np.ndarray) -> Any:
+        """A symbol for a buffer that an MXNet op insists on and whose contents nobody reads."""
+        name = f"auxiliary{len(self.auxiliary)}"
+        self.auxiliary[name] = array
+        return mx.sym.var(name)
+
+    def run(self, nodes: Iterable[Node]) -> None:
+        with shapes(), self._names:
+            for node in nodes:
+                self._names.nodes.append(node)
+                self.lower(node)
+
+    def lower(self, node: Node) -> None:
+        call = Call(self, node)
+        for spec in (*call.specs, *call.outputs):
+            if spec is not None and spec.dtype not in DTYPES:
+                raise call.refuse(f"MXNet computes in {', '.join(sorted(DTYPES))} here.", "use precision='float32' or 'float64'")
+        symbols = [None if v is None else self.symbol(v) for v in node.inputs]
+        try:
+            results = self._results(call, symbols)
+        except UnimodelError:
+            raise
+        except Exception as error:
+            raise BackendError(f"{node.op.name} could not be lowered to MXNet.", given=reason(error), source=node.source) from error
+        self.symbols.update(zip(node.outputs, results, strict=True))
+
+    def _results(self, call: Call, symbols: list[Any]) -> tuple[Any, ...]:
+        """MXNet is never asked about tensors without elements: what they make is known."""
+        name, empty = call.node.op.name, [s is not None and 0 in s.shape for s in call.specs]
+        known = [np.zeros(s.shape, s.dtype) for s in call.outputs if 0 in s.shape]
+        if len(known) == len(call.outputs):
+            return tuple(map(self.literal, known))
+        if any(empty) and name == "concat":
+            symbols = [s for s, without in zip(symbols, empty, strict=True) if not without]
+        elif any(empty):
+            if name not in OF_NOTHING:
+                raise call.refuse("MXNet cannot compute with tensors that have no elements.", "leave empty batches out")
+            return (self.literal(np.full(call.out.shape, call.attrs.get("value", OF_NOTHING[name]), call.out.dtype)),)
+        results = self.lowerings[name](call, *symbols)
+        return results if isinstance(results, tuple) else (results,)
+
+    def later(self, node: Node, index: int) -> Callable[[], Any]:
+        """A result that a fused kernel does not give, built from the decomposition only if somebody asks for it."""
+        return lambda: self.inline(node)[index]
+
+    def symbol(self, value: Value) -> Any:
+        if value not in self.symbols and value in self._aliases:
+            return self.symbol(self._aliases[value])
+        found = self.symbols[value]
+        if callable(found) and not isinstance(found, mx.sym.Symbol):
+            with shapes():
+                found = self.symbols[value] = found()
+        return found
+
+    def group(self, values: Iterable[Value], loss: Value | None = None) -> Any:
+        """Results as one symbol; with ``loss``, that comes first, and only through it gradients flow.
+
+        What is an input passes an identity, so that no result is an array that something else owns.
+        """
+        with shapes(), self._names:
+            found = [self.symbol(v).as_nd_ndarray() for v in values]
+            if loss is not None:
+                return mx.sym.Group([mx.sym.make_loss(self.symbol(loss).as_nd_ndarray()), *map(mx.sym.BlockGrad, found)])
+            return mx.sym.Group([mx.sym.identity(s) if s.list_arguments() == [s.name] else s for s in found])
+
+    @contextmanager
+    def blaming(self) -> Iterator[None]:
+        """MXNet's errors while a symbol is bound, with the line of the node they are about."""
+        try:
+            yield
+        except mx.MXNetError as error:
+            found = re.search(r"\bn(\d+)_", str(error))
+            source = self._names.nodes[int(found[1])].source if found else None
+            raise BackendError("MXNet refused the program.", given=reason(error), remedy="report it to the authors of unimodel-mxnet", source=source) from error
+
+    def inline(self, node: Node) -> tuple[Any, ...]:
+        """The symbols of a composite's decomposition, for a lowering that can do only a part of it whole."""
+        body = node.op.decompose(node.specs, dict(node.attrs), node.outputs[0].spec.dtype)
+        given = [v for v in node.inputs if v is not None]
+        for entry, value in zip(body.inputs, given, strict=True):
+            self.symbols[entry.value] = self.symbols[value]
+        if any(v in self.flowing for v in node.outputs):
+            self.flowing.update(v for inner in body.nodes for v in inner.outputs)
+        for inner in body.nodes:
+            if inner.op.composite and not self.lowerings.accepts(inner):
+                self.symbols.update(zip(inner.outputs, self.inline(inner), strict=True))
+            else:
+                self.lower(inner)
+        return tuple(self.symbols[v] for v in body.outputs)
+
+
+OF_NOTHING = {
+    "sum": 0,
+    "prod": 1,
+    "all": 1,
+    "any": 0,
+    "matmul": 0,
+    "pad_constant": 0,
+    "take_gradient": 0,
+    "take_along_axis_gradient": 0,
+    "conv_weight_gradient": 0,
+}
+"""What these ops make of tensors without elements."""
+
+
+class _Names(mx.name.NameManager):
+    """Names symbols after the node that they belong to, so that an error of MXNet's leads back to the user's line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nodes: list[Node] = []
+
+    def get(self, name: str | None, hint: str) -> str:
+        return name or super().get(None, f"n{len(self.nodes) - 1}_{hint}")

@@ -1,0 +1,255 @@
+"""Neural primitives, and the composites that MXNet has one kernel for.
+
+A fused kernel is used where it is right: oneDNN's kernels are float32 only, and several of MXNet's take their parameters in float32, so most composites are
+decomposed in float64. Native kernels that lose NaN are given it back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from unimodel.dim import Dim
+from unimodel.graph import Node
+from unimodel_mxnet.model import Call
+from unimodel_mxnet.ops import activation, cast, cut, gather, internal, legacy, lower, npx, pad, reshape, snp, sym, transpose, with_slopes
+
+
+def float32(node: Node) -> bool:
+    return node.outputs[0].spec.dtype == "float32"
+
+
+# ------------------------------------------------------------------------------------------------------------- activations
+
+BLOCKED_SIZE = 2**14
+"""Elements from which an op of oneDNN's is worth its overhead; after a convolution it also keeps that kernel's own memory layout."""
+
+
+@lower("relu")
+def _(call: Call, x: Any) -> Any:
+    size = math.prod(call.out.shape)
+    if call.out.dtype == "float32" and (isinstance(size, Dim) or size >= BLOCKED_SIZE):
+        return legacy(sym.LeakyReLU, x, act_type="elu", slope=0.0)  # oneDNN's relu turns NaN into 0, its elu with a flat left side does not
+    y = legacy(sym.relu, x)
+    return with_slopes(y, (x, cast(snp.logical_not(internal.less_equal_scalar(x, scalar=0.0)), call.out.dtype))) if call.backward else y
+
+
+@lower("gelu", when=lambda node: float32(node) and node.attrs["approximate"] == "none")
+def _(call: Call, x: Any) -> Any:
+    return activation(call, sym.LeakyReLU, x, act_type="gelu")
+
+
+@lower("softmax")
+def _(call: Call, x: Any) -> Any:
+    return npx.softmax(x, axis=call.attrs["axis"])
+
+
+@lower("log_softmax", when=float32)
+def _(call: Call, x: Any) -> Any:
+    # MXNet's own is 3e-6 off in float32. log(sum(exp(x))) is x[k] - log(softmax(x)[k]) for every k, and for the largest exact.
+    axis = call.attrs["axis"]
+    largest = snp.argmax(x, axis=axis)
+    shifted = x - npx.pick(x, largest, axis=axis, keepdims=True)
+    return shifted + snp.log(npx.pick(npx.softmax(x, axis=axis), largest, axis=axis, keepdims=True))
+
+
+@lower("stop_gradient")
+def _(call: Call, x: Any) -> Any:
+    return legacy(sym.BlockGrad, x) if call.build.flowing else x
+
+
+# ------------------------------------------------------------------------------------------------------ linear, convolution
+
+
+@lower("linear")
+def _(call: Call, x: Any, weight: Any, bias: Any) -> Any:
+    inputs = (x, weight) if bias is None else (x, weight, bias)
+    return legacy(sym.FullyConnected, *inputs, num_hidden=call.out.shape[-1], no_bias=bias is None, flatten=False)
+
+
+def _symmetric(padding: Sequence[Any]) -> bool:
+    return all(lo == hi for lo, hi in padding)
+
+
+@lower("conv")
+def _(call: Call, x: Any, weight: Any, bias: Any = None) -> Any:
+    a = call.attrs
+    padding = a["padding"]
+    if not _symmetric(padding):
+        x, padding = pad(call, x, call.specs[0].shape, ((0, 0), (0, 0), *padding)), ((0, 0),) * len(padding)
+    return legacy(
+        sym.Convolution,
+        *((x, weight) if bias is None else (x, weight, bias)),
+        kernel=call.specs[1].shape[2:],
+        stride=a["stride"],
+        dilate=a["dilation"],
+        pad=tuple(lo for lo, _ in padding),
+        num_filter=call.specs[1].shape[0],
+        num_group=a["groups"],
+        no_bias=bias is None,
+    )
+
+
+@lower("conv_input_gradient")
+def _(call: Call, g: Any, weight: Any) -> Any:
+    a, outs, kernel = call.attrs, call.specs[0].shape, call.specs[1].shape[2:]
+    strides, dilation, lead, origin = a["stride"], a["dilation"], call.out.shape[:2], [lo for lo, _ in a["padding"]]
+    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    options = {"kernel": kernel, "dilate": dilation, "num_filter": call.out.shape[1], "num_group": a["groups"], "no_bias": True}
+    strided = any(s > 1 for s in strides)
+    if len(kernel) > 2 or (strided and any(d > 1 for d in dilation)):
+        # Deconvolution lacks three dimensions, and in float64 is wrong for strides with dilation: a convolution of the spread gradient with the kernel turned round
+        g, outs = _spread(call, g, outs, strides) if strided else (g, outs)
+        full = [m + r for m, r in zip(outs[2:], reach, strict=True)]
+        x = legacy(sym.Convolution, g, _turned(call, weight), pad=tuple(reach), **options)
+    else:
+        pads = origin if _symmetric(a["padding"]) else [0] * len(kernel)
+        origin = [lo - p for lo, p in zip(origin, pads, strict=True)]
+        full = [(m - 1) * s + r + 1 - 2 * p for m, s, r, p in zip(outs[2:], strides, reach, pads, strict=True)]
+        missing = tuple(max(0, lo + n - f) for lo, n, f in zip(origin, a["spatial"], full, strict=True))
+        full = [f + m for f, m in zip(full, missing, strict=True)]
+        x = legacy(sym.Deconvolution, g, weight, stride=strides, pad=tuple(pads), adj=missing, **options)
+    return cut(call, x, (*lead, *full), (0, 0, *origin), (*lead, *(lo + n for lo, n in zip(origin, a["spatial"], strict=True))))
+
+
+def _turned(call: Call, weight: Any) -> Any:
+    """A kernel of (out, in / groups, *kernel) as one of (in, out / groups, *kernel), reversed along its spatial dimensions."""
+    (filters, depth, *kernel), groups = call.specs[1].shape, call.attrs["groups"]
+    split = (groups, filters // groups, depth, *kernel)
+    moved = transpose(call, reshape(call, weight, split), split, (0, 2, 1, *range(3, len(split))))
+    return snp.flip(reshape(call, moved, (groups * depth, filters // groups, *kernel)), axis=tuple(range(2, 2 + len(kernel))))
+
+
+def _spread(call: Call, x: Any, shape: Sequence[Any], strides: Sequence[int]) -> tuple[Any, list[Any]]:
+    """``x`` with ``stride - 1`` zeros after each element, along each spatial dimension; and its shape."""
+    shape = list(shape)
+    for axis, stride in enumerate(strides, 2):
+        wide = (*shape[: axis + 1], 1, *shape[axis + 1 :])
+        widths = [(0, stride - 1 if i == axis + 1 else 0) for i in range(len(wide))]
+        shape[axis] *= stride
+        x = reshape(call, pad(call, reshape(call, x, wide), wide, widths), shape)
+    return x, shape
+
+
+@lower("conv_weight_gradient")
+def _(call: Call, x: Any, g: Any) -> Any:
+    # A convolution again: examples take the place of channels, the gradient that of the kernel, stride and dilation change roles.
+    a, groups = call.attrs, call.attrs["groups"]
+    (n, channels, *spatial), (_, filters, *outs) = call.specs[0].shape, call.specs[1].shape
+    padding = a["padding"]
+    if not _symmetric(padding):
+        x = pad(call, x, call.specs[0].shape, ((0, 0), (0, 0), *padding))
+        spatial = [size + lo + hi for size, (lo, hi) in zip(spatial, padding, strict=True)]
+        padding = ((0, 0),) * len(padding)
+    rank = len(outs)
+    space = range(3, 3 + rank)
+    x = transpose(call, reshape(call, x, (n, groups, channels // groups, *spatial)), (n, groups, channels // groups, *spatial), (2, 1, 0, *space))
+    g = transpose(call, g, (n, filters, *outs), (1, 0, *range(2, 2 + rank)))
+    result = legacy(
+        sym.Convolution,
+        reshape(call, x, (channels // groups, groups * n, *spatial)),
+        g,
+        kernel=tuple(outs),
+        stride=a["dilation"],
+        dilate=a["stride"],
+        pad=tuple(lo for lo, _ in padding),
+        num_filter=filters,
+        num_group=groups,
+        no_bias=True,
+    )
+    sizes = [(size + 2 * lo - s * (m - 1) - 1) // d + 1 for size, (lo, _), s, m, d in zip(spatial, padding, a["stride"], outs, a["dilation"], strict=True)]
+    shape = (channels // groups, filters, *sizes)
+    result = cut(call, result, shape, (0,) * len(shape), (*shape[:2], *a["kernel"]))
+    return transpose(call, result, (*shape[:2], *a["kernel"]), (1, 0, *range(2, 2 + rank)))
+
+
+def _add(call: Call, a: Any, b: Any) -> Any:
+    """A convolution plus a bias per channel is one kernel."""
+    for index, other in ((0, 1), (1, 0)):
+        conv, shaped = call.made_by(index, "conv"), call.made_by(other, "reshape")
+        if conv is None or shaped is None or len(conv.outputs[0].users) > 1 or shaped.inputs[0].spec.ndim != 1:
+            continue
+        channels = conv.outputs[0].spec.shape[1]
+        if shaped.attrs["shape"] == (channels, *(1 for _ in conv.outputs[0].spec.shape[2:])):
+            symbols = call.build.symbols
+            return lower["conv"](Call(call.build, conv), *(symbols[v] for v in conv.inputs), symbols[shaped.inputs[0]])
+    return _plain_add(call, a, b)
+
+
+_plain_add = lower["add"]
+lower("add")(_add)
+
+# ---------------------------------------------------------------------------------------------------------------- pooling
+
+
+def _pools_whole(node: Node) -> bool:
+    """Whether MXNet's window sizes and padding are the catalogue's for this node; its ceil mode has another rule for the last window."""
+    a = node.attrs
+    return len(a["kernel_size"]) <= 2 and not a["ceil_mode"] and _symmetric(a["padding"]) and all(d == 1 for d in a.get("dilation", ()))
+
+
+def _pool(call: Call, x: Any, kind: str) -> Any:
+    a = call.attrs
+    return legacy(sym.Pooling, x, pool_type=kind, kernel=a["kernel_size"], stride=a["stride"], pad=tuple(lo for lo, _ in a["padding"]))
+
+
+@lower("max_pool", when=lambda node: _pools_whole(node) and not node.outputs[1].users)
+def _(call: Call, x: Any) -> Any:
+    indices = call.build.later(call.node, 1)
+    if not _pools_whole(call.node):  # MXNet differentiates, and a maximum's gradient would be shared among equals: the first has it all
+        shape, flat = call.specs[0].shape, (*call.out.shape[:2], math.prod(call.out.shape[2:]))
+        return reshape(call, gather(call, reshape(call, x, (*shape[:2], -1)), indices(), flat, 2), call.out.shape), indices
+    # MXNet's maximum passes over NaN, which a mean does not: the mean, held to finite numbers, times 0. And it finds no -inf, only the least float.
+    carrier = legacy(sym.clip, legacy(sym.BlockGrad, _pool(call, x, "avg")), a_min=-1.0, a_max=1.0)
+    values = _pool(call, x, "max")
+    least = float(np.finfo(call.out.dtype).min)
+    bottom = cast(internal.less_equal_scalar(values, scalar=least), call.out.dtype)
+    return values * (bottom + 1.0) + internal.multiply_scalar(carrier, scalar=0.0), indices
+
+
+def _averages_whole(node: Node) -> bool:
+    padded = any(p != (0, 0) for p in node.attrs["padding"])
+    return _pools_whole(node) and node.attrs["divisor_override"] is None and (node.attrs["count_include_pad"] or not padded)  # else MXNet prints a line
+
+
+@lower("avg_pool", when=_averages_whole)
+def _(call: Call, x: Any) -> Any:
+    return _pool(call, x, "avg")
+
+
+# ---------------------------------------------------------------------------------------------------------- normalisation
+
+
+def _affine(call: Call, size: int, weight: Any, bias: Any) -> tuple[Any, Any]:
+    dtype = call.out.dtype
+    weight = call.build.literal(np.ones(size, dtype)) if weight is None else weight
+    return weight, call.build.literal(np.zeros(size, dtype)) if bias is None else bias
+
+
+@lower("batch_norm_training")
+def _(call: Call, x: Any, weight: Any, bias: Any) -> Any:
+    channels = call.specs[0].shape[1]
+    weight, bias = _affine(call, channels, weight, bias)
+    running = [call.build.auxiliary_state(np.zeros(channels, call.out.dtype)) for _ in range(2)]
+    inputs = [s.as_nd_ndarray() for s in (x, weight, bias)]
+    eps = call.attrs["eps"]
+    if any(call.flows(i) for i in (1, 2)):  # MXNet's BatchNorm has no gradient through its statistics
+        return call.build.inline(call.node)
+    y, mean, scale = (s.as_np_ndarray() for s in sym.BatchNorm(*inputs, *running, eps=eps, fix_gamma=False, output_mean_var=True))
+    return y, mean, 1.0 / (scale * scale) - eps  # what MXNet calls the variance is one over its root
+
+
+@lower("layer_norm", when=float32)
+def _(call: Call, x: Any, weight: Any, bias: Any) -> Any:
+    shape, normalized = call.specs[0].shape, call.attrs["normalized_shape"]
+    size = math.prod(normalized)
+    flat = len(normalized) == 1
+    weight, bias = _affine(
+        call, size, weight if weight is None or flat else reshape(call, weight, (size,)), bias if bias is None or flat else reshape(call, bias, (size,))
+    )
+    x = x if flat else reshape(call, x, (*shape[: len(shape) - len(normalized)], size))
+    y = legacy(sym.LayerNorm, x, weight, bias, axis=-1, eps=call.attrs["eps"])
+    return y if flat else reshape(call, y, shape)

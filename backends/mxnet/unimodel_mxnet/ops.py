@@ -1,0 +1,600 @@
+"""Every array primitive as MXNet symbols.
+
+NumPy-like symbols (``mx.sym.np``) broadcast, compare to booleans and know 0-d; the older ones are often faster and sometimes the only right ones, and
+``legacy`` calls those. A lowering gets the call (attributes and specs with sizes filled in) and NumPy-like symbols, and returns such symbols. Where MXNet's meaning
+differs from the catalogue's, the difference is named beside the cure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from unimodel.backend import Lowerings, literal
+from unimodel.dim import Dim
+from unimodel.graph import FLOATS, TensorSpec
+from unimodel_mxnet.model import Call
+from unimodel_mxnet.shim import mx
+
+lower = Lowerings()
+sym, snp, npx = mx.sym, mx.sym.np, mx.sym.npx
+internal = mx.sym.numpy._internal  # the NumPy-like ops that take scalars and paddings as attributes have no other home
+scatter = mx.sym._internal._backward_gather_nd  # the transpose of gather_nd adds up duplicates, where scatter_nd keeps one
+
+EXACT_SCALAR = 2**53  # MXNet keeps scalar attributes as doubles
+
+
+def legacy(function: Callable[..., Any], *symbols: Any, **attributes: Any) -> Any:
+    """One of MXNet's older ops on NumPy-like symbols."""
+    return function(*(s.as_nd_ndarray() for s in symbols), **attributes).as_np_ndarray()
+
+
+def as_integers(function: Callable[..., Any], spec: TensorSpec, *symbols: Any) -> Any:
+    """An op that moves elements, through small integers where they are booleans, which many of MXNet's ops refuse."""
+    if spec.dtype != "bool":
+        return function(*symbols)
+    return cast(function(*(cast(s, "uint8") for s in symbols)), "bool")
+
+
+def cast(x: Any, dtype: str) -> Any:
+    return internal.cast(x, dtype=dtype)
+
+
+# ---------------------------------------------------------------------------------------------------------------- creation
+
+
+@lower("constant")
+def _(call: Call) -> Any:
+    value, dtype = call.attrs["value"], call.attrs["dtype"]
+    if isinstance(value, (bool, int, float)) and (not isinstance(value, int) or abs(value) < EXACT_SCALAR):
+        return internal.full(shape=(), value=float(value), dtype=dtype)
+    return call.build.literal(literal(call.node))
+
+
+@lower("extent")
+def _(call: Call) -> Any:
+    dim, dtype = call.attrs["dim"], call.attrs["dtype"]
+    if not isinstance(dim, Dim):
+        return internal.full(shape=(), value=dim, dtype=dtype)
+    total = None
+    for monomial, coefficient in dim.terms.items():
+        term = internal.full(shape=(), value=coefficient, dtype="int64")
+        for name in monomial:
+            term = term * size_of(call, name)
+        total = term if total is None else total + term
+    return cast(total, dtype)
+
+
+def size_of(call: Call, name: str) -> Any:
+    """The number that a symbolic size has when the program runs."""
+    reference, axis = call.build.references[name]
+    sizes = legacy(sym.shape_array, reference)
+    return internal.reshape(internal.slice(sizes, begin=(axis,), end=(axis + 1,), step=(1,)), newshape=())
+
+
+@lower("iota")
+def _(call: Call) -> Any:
+    start, stop, step, dtype = (call.attrs[k] for k in ("start", "stop", "step", "dtype"))
+    if isinstance(stop, Dim):
+        reference, axis = _reference(call, stop)
+        if start != 0 or step != 1:
+            raise call.refuse("a range over a symbolic size must start at 0 and step by 1.")
+        return cast(legacy(sym.contrib.arange_like, reference, axis=axis), dtype)
+    return call.build.literal(np.arange(start, stop, step).astype(dtype))
+
+
+def _reference(call: Call, size: Dim) -> tuple[Any, int]:
+    """A symbol and an axis of it that have this symbolic size."""
+    for name in size.symbols:
+        if size.terms == {(name,): 1} and name in call.build.references:
+            return call.build.references[name]
+    raise call.refuse(f"the size {size} is known at run time only.", "trace the model for one batch size")
+
+
+# ------------------------------------------------------------------------------------------------------------- elementwise
+
+
+def shape_of(call: Call, shape: Sequence[Any]) -> tuple[int, ...]:
+    """A shape as MXNet's reshape takes it: one symbolic size may be left to be found."""
+    unknown = [s for s in shape if isinstance(s, Dim)]
+    if len(unknown) > 1 or (unknown and 0 in shape):
+        raise call.refuse(f"the shape {tuple(shape)} has several symbolic sizes.", "trace the model for one batch size")
+    return tuple(-1 if isinstance(s, Dim) else s for s in shape)
+
+
+def reshape(call: Call, x: Any, shape: Sequence[Any]) -> Any:
+    return internal.reshape(x, newshape=shape_of(call, shape))
+
+
+def broadcast(call: Call, x: Any, shape: Sequence[Any], target: Sequence[Any]) -> Any:
+    """``x`` of one shape repeated to another."""
+    shape, target = tuple(shape), tuple(target)
+    if shape == target:
+        return x
+    lead = len(target) - len(shape)
+    unknown = [i for i, s in enumerate(target) if isinstance(s, Dim) and (i < lead or shape[i - lead] != s)]
+    if not any(isinstance(s, Dim) for s in target):
+        return snp.broadcast_to(x, shape=target)
+    shape = (1,) * lead + shape
+    x = reshape(call, x, shape) if lead else x
+    for axis in range(len(target)):
+        if axis in unknown:
+            reference, of = _reference(call, target[axis])
+            x = legacy(sym.broadcast_like, x, reference, lhs_axes=(axis,), rhs_axes=(of,))
+        elif shape[axis] != target[axis]:
+            x = legacy(sym.broadcast_axis, x, axis=axis, size=target[axis])
+    return x
+
+
+def with_slopes(value: Any, *terms: tuple[Any, Any]) -> Any:
+    """``value`` with a gradient of our own where MXNet's is wrong: a constant plus, per input, a term that is 0 and whose slope is the one given."""
+    total = legacy(sym.BlockGrad, value)
+    for x, slope in terms:
+        through = legacy(sym.contrib.sign_ste, x)  # bounded, so that the difference is 0 for infinities too; its gradient is 1 everywhere
+        total = total + (through - legacy(sym.BlockGrad, through)) * legacy(sym.BlockGrad, slope)
+    return total
+
+
+def finite(slope: Any) -> Any:
+    """A slope that is safe to multiply with 0."""
+    return select(snp.isfinite(slope), slope, snp.zeros_like(slope))
+
+
+MAX_BROADCAST_RANK = 5
+
+
+def operands(call: Call, *symbols: Any) -> list[Any]:
+    """The inputs, broadcast by hand where MXNet's own broadcasting has too few dimensions."""
+    if len(call.out.shape) <= MAX_BROADCAST_RANK:
+        return list(symbols)
+    return [broadcast(call, x, s.shape, call.out.shape) for x, s in zip(symbols, call.specs, strict=True) if s is not None]
+
+
+def binary(name: str, function: Callable[..., Any], with_scalar: Callable[..., Any], scalar_first: Callable[..., Any]) -> None:
+    """Register an op of two tensors. A number on one side becomes an attribute, which saves a pass over memory."""
+
+    @lower(name)
+    def _(call: Call, a: Any, b: Any) -> Any:
+        dtype = call.specs[0].dtype
+        for number, x, spec, form in ((call.number(1), a, call.specs[0], with_scalar), (call.number(0), b, call.specs[1], scalar_first)):
+            if number is not None and spec.shape == call.out.shape and (dtype in FLOATS or (dtype != "bool" and abs(number) < EXACT_SCALAR)):
+                return shared(call, form(x, scalar=float(number)), a, b)
+        a, b = operands(call, a, b)
+        return shared(call, function(a, b), a, b)
+
+
+def shared(call: Call, result: Any, a: Any, b: Any) -> Any:
+    """Equal numbers share the gradient of a maximum or minimum; MXNet gives the first all of it."""
+    name = call.node.op.name
+    if name not in ("maximum", "minimum") or not call.backward:
+        return result
+    wins, ties = (cast(f(a, b), call.out.dtype) for f in (snp.greater if name == "maximum" else snp.less, snp.equal))
+    share = wins + 0.5 * ties
+    return with_slopes(result, (a, share), (b, 1.0 - share))
+
+
+for _name, _function, _with_scalar, _scalar_first in (
+    ("add", snp.add, internal.add_scalar, internal.add_scalar),
+    ("subtract", snp.subtract, internal.subtract_scalar, internal.rsubtract_scalar),
+    ("multiply", snp.multiply, internal.multiply_scalar, internal.multiply_scalar),
+    ("true_divide", snp.true_divide, internal.true_divide_scalar, internal.rtrue_divide_scalar),
+    ("maximum", snp.maximum, internal.maximum_scalar, internal.maximum_scalar),
+    ("minimum", snp.minimum, internal.minimum_scalar, internal.minimum_scalar),
+    ("equal", snp.equal, internal.equal_scalar, internal.equal_scalar),
+    ("not_equal", snp.not_equal, internal.not_equal_scalar, internal.not_equal_scalar),
+    ("less", snp.less, internal.less_scalar, internal.greater_scalar),
+    ("less_equal", snp.less_equal, internal.less_equal_scalar, internal.greater_equal_scalar),
+    ("greater", snp.greater, internal.greater_scalar, internal.less_scalar),
+    ("greater_equal", snp.greater_equal, internal.greater_equal_scalar, internal.less_equal_scalar),
+):
+    binary(_name, _function, _with_scalar, _scalar_first)
+
+
+@lower("pow")
+def _(call: Call, a: Any, b: Any) -> Any:
+    number = call.number(1)
+    if call.out.dtype not in FLOATS:  # MXNet computes powers of integers in floats
+        return cast(snp.power(cast(a, "float64"), cast(b, "float64")), call.out.dtype)
+    if number is not None and call.specs[0].shape == call.out.shape:
+        return a * a if number == 2 else snp.ones_like(a) if number == 0 else internal.power_scalar(a, scalar=float(number))
+    y = snp.power(*operands(call, a, b))
+    if not call.backward:
+        return y
+    a, b = same_shape(call, a, b)  # MXNet's gradient is NaN at exponents of 0 and at bases that are not positive
+    none, positive = snp.zeros_like(y), internal.greater_scalar(a, scalar=0.0)
+    by_base = select(internal.equal_scalar(b, scalar=0.0), none, b * snp.power(a, b - 1.0))
+    by_exponent = select(positive, y * snp.log(select(positive, a, snp.ones_like(a))), none)
+    return with_slopes(y, (a, finite(by_base)), (b, finite(by_exponent)))
+
+
+@lower("floor_divide")
+def _(call: Call, a: Any, b: Any) -> Any:
+    a, b = same_shape(call, a, b)
+    if call.out.dtype not in FLOATS:
+        return _integer_division(call, a, b)[0]
+    quotient = snp.around((a - snp.mod(a, b)) / b)  # as NumPy: the rest is taken off before dividing, so that 1 // 0.1 is 9
+    return select(internal.equal_scalar(b, scalar=0.0), a / b, quotient)
+
+
+@lower("remainder")
+def _(call: Call, a: Any, b: Any) -> Any:
+    if call.out.dtype not in FLOATS:
+        return _integer_division(call, *same_shape(call, a, b))[1]
+    rest = snp.mod(*operands(call, a, b))
+    return rest if call.number(1) else rest + snp.zeros_like(b) / b  # by zero MXNet says 0, NumPy NaN
+
+
+def _integer_division(call: Call, a: Any, b: Any) -> tuple[Any, Any]:
+    """Floored quotient and rest, exact for all integers. MXNet's own division truncates, and kills the process on x / 0 and on min / -1."""
+    zero, minus_one = internal.equal_scalar(b, scalar=0.0), internal.equal_scalar(b, scalar=-1.0)
+    special = internal.bitwise_or(zero, minus_one)
+    safe = select(special, snp.ones_like(b), b)
+    quotient = legacy(sym.broadcast_div, a, safe)
+    rest = a - quotient * safe
+    other_sign = snp.not_equal(internal.less_scalar(rest, scalar=0.0), internal.less_scalar(safe, scalar=0.0))
+    too_large = cast(internal.bitwise_and(internal.not_equal_scalar(rest, scalar=0.0), other_sign), call.out.dtype)
+    none = snp.zeros_like(a)
+    quotient = select(minus_one, snp.negative(a), quotient - too_large)
+    return select(zero, none, quotient), select(special, none, rest + too_large * safe)
+
+
+def same_shape(call: Call, *symbols: Any) -> list[Any]:
+    """The inputs, each in the shape of the result."""
+    return [broadcast(call, x, s.shape, call.out.shape) for x, s in zip(symbols, call.specs, strict=True) if s is not None]
+
+
+def select(condition: Any, x: Any, y: Any) -> Any:
+    """``where`` of three tensors of one shape. The older op: eight times as fast as the NumPy-like one, but for booleans."""
+    return legacy(sym.where, cast(condition, "int32"), x, y)
+
+
+@lower("where")
+def _(call: Call, condition: Any, x: Any, y: Any) -> Any:
+    condition, x, y = same_shape(call, condition, x, y)
+    return snp.where(condition, x, y) if call.out.dtype == "bool" else select(condition, x, y)
+
+
+@lower("logical_and", "logical_or", "logical_xor")
+def _(call: Call, a: Any, b: Any) -> Any:
+    return getattr(internal, call.node.op.name.replace("logical", "bitwise"))(*same_shape(call, a, b))
+
+
+lower.calls(
+    exp=snp.exp, expm1=snp.expm1, log=snp.log, log1p=snp.log1p, sqrt=snp.sqrt, sin=snp.sin, cos=snp.cos, negative=snp.negative,
+    logical_not=snp.logical_not, isnan=snp.isnan, isfinite=snp.isfinite,
+)  # fmt: skip  # a table reads better in rows
+
+
+@lower("erf")
+def _(call: Call, x: Any) -> Any:
+    y = npx.erf(x)  # MXNet's gradient has a constant in float32
+    return with_slopes(y, (x, snp.exp(snp.negative(x * x)) * (2.0 / math.sqrt(math.pi)))) if call.backward and call.out.dtype == "float64" else y
+
+
+def activation(call: Call, function: Callable[..., Any], x: Any, **attributes: Any) -> Any:
+    """One of oneDNN's elementwise ops, which want a dimension."""
+    return legacy(function, x, **attributes) if call.out.shape else reshape(call, legacy(function, reshape(call, x, (1,)), **attributes), ())
+
+
+@lower("tanh", "sigmoid")
+def _(call: Call, x: Any) -> Any:
+    name = call.node.op.name
+    if call.out.dtype == "float32":  # vectorised in float32 only, and as exact
+        return activation(call, sym.Activation, x, act_type=name)
+    return getattr(snp if name == "tanh" else npx, name)(x)
+
+
+@lower("abs")
+def _(call: Call, x: Any) -> Any:
+    return snp.abs(x) if call.out.dtype in FLOATS else snp.maximum(x, snp.negative(x))  # MXNet's goes through doubles
+
+
+@lower("sign")
+def _(call: Call, x: Any) -> Any:
+    if call.out.dtype not in FLOATS:
+        return snp.sign(x)
+    return snp.sign(x) + internal.multiply_scalar(legacy(sym.clip, x, a_min=-1.0, a_max=1.0), scalar=0.0)  # MXNet's sign of NaN is 0
+
+
+@lower("floor", "ceil", "round")
+def _(call: Call, x: Any) -> Any:
+    name = {"round": "around"}.get(call.node.op.name, call.node.op.name)
+    return getattr(snp, name)(x) if call.out.dtype in FLOATS else x
+
+
+@lower("cast")
+def _(call: Call, x: Any) -> Any:
+    return cast(x, call.out.dtype)
+
+
+# -------------------------------------------------------------------------------------------------------------- reductions
+
+
+def collapsed(call: Call, x: Any, axes: tuple[int, ...]) -> tuple[Any, int | tuple[int, ...]]:
+    """``x`` and axes for a reduction. MXNet reduces at most some alternations of kept and reduced axes, so of many dimensions the reduced ones are made one, last."""
+    shape = call.specs[0].shape
+    if len(shape) <= MAX_BROADCAST_RANK:
+        return x, axes
+    kept = [i for i in range(len(shape)) if i not in axes]
+    x = transpose(call, x, shape, (*kept, *axes))
+    return reshape(call, x, (*(shape[i] for i in kept), math.prod(shape[i] for i in axes))), (len(kept),)
+
+
+@lower("sum", "prod", "max", "min", "all", "any")
+def _(call: Call, x: Any) -> Any:
+    name, axes, dtype = call.node.op.name, call.attrs["axis"], call.out.dtype
+    if not axes:
+        return cast(x, dtype)
+    if name == "sum" and dtype in FLOATS:
+        return reshape(call, total(call, x, call.specs[0], axes), call.out.shape)
+    extra = {"dtype": dtype} if dtype != call.specs[0].dtype else {}
+    if name in ("prod", "max", "min") and call.backward:
+        return _differentiable_reduction(call, x)
+    x, axes = collapsed(call, x, axes)
+    return reshape(call, getattr(snp, name)(x, axis=axes, **extra), call.out.shape)
+
+
+def total(call: Call, x: Any, spec: TensorSpec, axes: Sequence[int]) -> Any:
+    """The sum of floats, its axes kept as size 1: each run of neighbouring axes a product with ones. MXNet's sum takes ten times as long, and makes NaN of infinities."""
+    shape = list(spec.shape)
+    for last in reversed(axes):
+        if shape[last] == 1:
+            continue
+        first = last
+        while first - 1 in axes:
+            first -= 1
+        lead, count, trail = (math.prod(shape[part]) for part in (slice(first), slice(first, last + 1), slice(last + 1, None)))
+        if lead != 1 and trail != 1:
+            x = transpose(call, reshape(call, x, (lead, count, trail)), (lead, count, trail), (0, 2, 1))
+        rows = lead == 1 and trail != 1
+        x = reshape(call, x, (count, trail) if rows else (lead * trail, count))
+        if isinstance(count, Dim):
+            ones = snp.ones_like(internal.slice(x, begin=(0, 0), end=(None, 1) if rows else (1, None), step=(1, 1)))
+        else:
+            ones = call.build.literal(np.ones((count, 1) if rows else (1, count), spec.dtype))
+        x = legacy(sym.dot, ones, x, transpose_a=True) if rows else legacy(sym.dot, x, ones, transpose_b=True)
+        shape[first : last + 1] = [1] * (last + 1 - first)
+        x = reshape(call, x, shape)
+    return x
+
+
+def _differentiable_reduction(call: Call, x: Any) -> Any:
+    """The largest, least or product of elements, for MXNet to differentiate: it gives every one of equal elements all, and to zeros in a product NaN."""
+    name, axes, dtype, shape = call.node.op.name, call.attrs["axis"], call.out.dtype, call.specs[0].shape
+    kept = [1 if i in axes else s for i, s in enumerate(shape)]
+
+    def over(function: str, x: Any) -> Any:
+        collapsed_x, collapsed_axes = collapsed(call, x, axes)
+        return broadcast(call, reshape(call, getattr(snp, function)(collapsed_x, axis=collapsed_axes), kept), kept, shape)
+
+    result = over(name, x)
+    if name == "prod":
+        zero = internal.equal_scalar(x, scalar=0.0)
+        count = over("sum", cast(zero, dtype))
+        factors = select(zero, snp.ones_like(x), x)
+        others = over("prod", factors)
+        alone = select(
+            zero, cast(internal.equal_scalar(count, scalar=1.0), dtype) * others, cast(internal.equal_scalar(count, scalar=0.0), dtype) * others / factors
+        )
+        slope = finite(alone)
+    else:
+        chosen = cast(snp.equal(x, result), dtype)
+        slope = chosen / over("sum", chosen)
+    through = with_slopes(snp.zeros_like(x), (x, slope))
+    total = legacy(sym.BlockGrad, getattr(snp, name)(x, axis=axes, keepdims=True)) + snp.sum(through, axis=axes, keepdims=True)
+    return reshape(call, total, call.out.shape)
+
+
+@lower("arg_max", "arg_min")
+def _(call: Call, x: Any) -> Any:
+    if call.specs[0].dtype == "bool":
+        x = cast(x, "int32")
+    return getattr(internal, call.node.op.name.replace("_", ""))(x, axis=call.attrs["axis"], keepdims=call.attrs["keepdims"])
+
+
+@lower("cumulative_sum")
+def _(call: Call, x: Any) -> Any:
+    return snp.cumsum(x, axis=call.attrs["axis"], dtype=call.out.dtype)
+
+
+# ------------------------------------------------------------------------------------------------------------ manipulation
+
+
+@lower("reshape")
+def _(call: Call, x: Any) -> Any:
+    return reshape(call, x, call.attrs["shape"])
+
+
+MAX_TRANSPOSE_RANK = 6
+
+
+def transpose(call: Call, x: Any, shape: Sequence[Any], axes: Sequence[int]) -> Any:
+    """The dimensions in another order; neighbours that stay neighbours move as one, since MXNet moves at most six."""
+    if len(shape) <= MAX_TRANSPOSE_RANK:
+        return legacy(sym.transpose, x, axes=tuple(axes)) if len(shape) > 1 else x
+    groups: list[list[int]] = []
+    for axis in axes:
+        if groups and groups[-1][-1] + 1 == axis:
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+    if len(groups) > MAX_TRANSPOSE_RANK:
+        raise call.refuse(f"MXNet transposes at most {MAX_TRANSPOSE_RANK} dimensions.")
+    order = sorted(groups)
+    merged = reshape(call, x, [math.prod(shape[i] for i in g) for g in order])
+    return reshape(call, legacy(sym.transpose, merged, axes=tuple(order.index(g) for g in groups)), [shape[a] for a in axes])
+
+
+@lower("permute_dims")
+def _(call: Call, x: Any) -> Any:
+    return as_integers(lambda x: transpose(call, x, call.specs[0].shape, call.attrs["axes"]), call.out, x)
+
+
+@lower("broadcast_to")
+def _(call: Call, x: Any) -> Any:
+    return broadcast(call, x, call.specs[0].shape, call.out.shape)
+
+
+@lower("concat")
+def _(call: Call, *arrays: Any) -> Any:
+    return as_integers(lambda *xs: legacy(sym.Concat, *xs, dim=call.attrs["axis"]), call.out, *arrays)
+
+
+@lower("flip")
+def _(call: Call, x: Any) -> Any:
+    return as_integers(lambda x: snp.flip(x, axis=call.attrs["axis"]), call.out, x) if call.attrs["axis"] else x
+
+
+def along_axes(call: Call, x: Any, shape: Sequence[Any], sizes: Sequence[Any], step: Callable[[Any, int], Any]) -> Any:
+    """An op that changes dimensions one by one, each as the middle one of three: for ranks that MXNet's kernels lack."""
+    shape = list(shape)
+    for axis, size in enumerate(sizes):
+        if shape[axis] != size:
+            x = reshape(call, x, (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])))
+            shape[axis] = size
+            x = reshape(call, step(x, axis), shape)
+    return x
+
+
+MAX_PAD_RANK = 5
+
+
+@lower("pad_constant")
+def _(call: Call, x: Any) -> Any:
+    return pad(call, x, call.specs[0].shape, call.attrs["widths"], call.attrs["value"])
+
+
+def pad(call: Call, x: Any, shape: Sequence[Any], widths: Sequence[Any], value: float = 0.0) -> Any:
+    if any(isinstance(w, Dim) for pair in widths for w in pair):
+        raise call.refuse("padding by a symbolic size.", "trace the model for one batch size")
+
+    def padded(x: Any, widths: Any) -> Any:  # snp.pad fills with 0 whatever it is told
+        return internal.pad(x, pad_width=tuple(widths), mode="constant", constant_value=float(value))
+
+    if 1 < len(shape) <= MAX_PAD_RANK:
+        return padded(x, widths)
+    sizes = [n + lo + hi for n, (lo, hi) in zip(shape, widths, strict=True)]
+    return along_axes(call, x, shape, sizes, lambda x, axis: padded(x, ((0, 0), widths[axis], (0, 0))))
+
+
+# ---------------------------------------------------------------------------------------------------------------- indexing
+
+MAX_SLICE_RANK = 5
+
+
+@lower("slice")
+def _(call: Call, x: Any) -> Any:
+    return cut(call, x, call.specs[0].shape, call.attrs["start"], call.attrs["stop"], call.attrs["step"])
+
+
+def cut(call: Call, x: Any, shape: Sequence[Any], start: Sequence[Any], stop: Sequence[Any], step: Sequence[int] | None = None) -> Any:
+    step = step or (1,) * len(shape)
+    stop = [None if b == n else b for b, n in zip(stop, shape, strict=True)]
+    if any(isinstance(s, Dim) for s in (*start, *stop)):
+        raise call.refuse("slicing at a symbolic size.", "trace the model for one batch size")
+    if len(shape) <= MAX_SLICE_RANK:
+        return internal.slice(x, begin=tuple(start), end=tuple(stop), step=tuple(step)) if shape else x
+    sizes = [len(range(a, n if b is None else b, s)) for a, b, s, n in zip(start, stop, step, shape, strict=True)]
+    return along_axes(
+        call, x, shape, sizes, lambda x, axis: internal.slice(x, begin=(None, start[axis], None), end=(None, stop[axis], None), step=(1, step[axis], 1))
+    )
+
+
+@lower("take")
+def _(call: Call, x: Any, indices: Any) -> Any:
+    return legacy(sym.take, x, indices, axis=call.attrs["axis"], mode="raise")  # the default clips indices that are out of range
+
+
+@lower("take_gradient")
+def _(call: Call, g: Any, indices: Any) -> Any:
+    axis, size, spec, rank = call.attrs["axis"], call.attrs["size"], call.specs[0], len(call.specs[1].shape)
+    lead, trail = spec.shape[:axis], spec.shape[axis + rank :]
+    rows = reshape(call, g, (*lead, -1, *trail)) if rank != 1 else g
+    rows = transpose(call, rows, (*lead, 1, *trail), (axis, *range(axis), *range(axis + 1, len(lead) + len(trail) + 1)))
+    total = scatter_add(rows, [reshape(call, indices, (-1,))], (size, *lead, *trail))
+    return transpose(call, total, (size, *lead, *trail), (*range(1, axis + 1), 0, *range(axis + 1, len(lead) + len(trail) + 1)))
+
+
+def scatter_add(values: Any, indices: Sequence[Any], shape: Sequence[int]) -> Any:
+    """Zeros of this shape, to which values are added at indices along the leading dimensions; indices that point outside are pulled in, since MXNet writes anywhere."""
+    inside = [internal.minimum_scalar(internal.maximum_scalar(i, scalar=0.0), scalar=float(n - 1)) for i, n in zip(indices, shape, strict=False)]
+    places = snp.stack(inside, axis=0)
+    return legacy(scatter, values, places, shape=tuple(shape))
+
+
+def grid(call: Call, indices: Any, shape: Sequence[Any], axis: int) -> list[Any]:
+    """Index tensors for every dimension: ``indices`` of this shape along one axis, each place's own position along the others."""
+    if any(isinstance(s, Dim) for s in shape):
+        raise call.refuse("indexing along an axis with a symbolic size elsewhere.", "trace the model for one batch size")
+    positions = [np.broadcast_to(p, shape).reshape(-1) for p in np.indices(shape, sparse=True)]
+    flat = reshape(call, cast(indices, "int64"), (-1,))
+    return [flat if i == axis else call.build.literal(p) for i, p in enumerate(positions)]
+
+
+def gather(call: Call, x: Any, indices: Any, shape: Sequence[Any], axis: int) -> Any:
+    """The elements of ``x`` at ``indices`` along one axis, and at each place's own position along the others."""
+    return reshape(call, legacy(sym.gather_nd, x, snp.stack(grid(call, indices, shape, axis), axis=0)), shape)
+
+
+@lower("take_along_axis")
+def _(call: Call, x: Any, indices: Any) -> Any:
+    axis, shape = call.attrs["axis"], call.specs[1].shape
+    if shape[axis] == 1 and call.out.dtype != "bool":
+        return npx.pick(x, snp.squeeze(indices, axis=axis), axis=axis, keepdims=True)
+    return as_integers(lambda x: gather(call, x, indices, shape, axis), call.out, x)
+
+
+@lower("take_along_axis_gradient")
+def _(call: Call, g: Any, indices: Any) -> Any:
+    return scatter_add(reshape(call, g, (-1,)), grid(call, indices, call.specs[1].shape, call.attrs["axis"]), call.out.shape)
+
+
+# ---------------------------------------------------------------------------------------------------------- linear algebra
+
+ONEDNN_WORK = 2**16  # multiplications from which FullyConnected, the one matrix product that goes to oneDNN, is twice as fast as the BLAS
+
+
+@lower("matmul")
+def _(call: Call, a: Any, b: Any) -> Any:
+    a_spec, b_spec = call.specs
+    assert a_spec is not None and b_spec is not None, "matmul has two inputs"
+    a_shape, b_shape = a_spec.shape, b_spec.shape
+    if len(a_shape) == 1:
+        a, a_shape = reshape(call, a, (1, *a_shape)), (1, *a_shape)
+    if len(b_shape) == 1:
+        b, b_shape = reshape(call, b, (*b_shape, 1)), (*b_shape, 1)
+    result = _product(call, a, b, a_shape, b_shape)
+    return result if len(a_spec.shape) > 1 and len(b_spec.shape) > 1 else reshape(call, result, call.out.shape)
+
+
+def _product(call: Call, a: Any, b: Any, a_shape: Sequence[Any], b_shape: Sequence[Any]) -> Any:
+    if len(b_shape) == 2:
+        work = [s for s in (*a_shape, b_shape[1]) if not isinstance(s, Dim)]
+        swapped = swapped_input(call, 1)
+        if len(a_shape) > 2 or (call.out.dtype == "float32" and math.prod(work) >= ONEDNN_WORK):
+            weight = legacy(sym.transpose, b) if swapped is None else swapped
+            return legacy(sym.FullyConnected, a, weight, num_hidden=b_shape[1], no_bias=True, flatten=False)
+        left = swapped_input(call, 0)
+        return legacy(sym.dot, a if left is None else left, b if swapped is None else swapped, transpose_a=left is not None, transpose_b=swapped is not None)
+    # MXNet's broadcasting matmul has a wrong gradient, and a crash in six dimensions: broadcast first, then multiply batches
+    lead = call.out.shape[:-2] if len(call.specs[0].shape) > 1 and len(call.specs[1].shape) > 1 else np.broadcast_shapes(a_shape[:-2], b_shape[:-2])
+    left, right = swapped_input(call, 0), swapped_input(call, 1)
+    operands = []
+    for x, plain, shape in ((left, a, a_shape), (right, b, b_shape)):
+        x, tail = (plain, shape[-2:]) if x is None else (x, (shape[-1], shape[-2]))
+        operands.append(reshape(call, broadcast(call, x, (*shape[:-2], *tail), (*lead, *tail)), (-1, *tail)))
+    result = npx.batch_dot(*operands, transpose_a=left is not None, transpose_b=right is not None)
+    return reshape(call, result, (*lead, a_shape[-2], b_shape[-1]))
+
+
+def swapped_input(call: Call, index: int) -> Any:
+    """The symbol before a transpose of an input's last two dimensions, which a matrix product can do by itself; None where there is none."""
+    producer = call.made_by(index, "permute_dims")
+    if producer is None:
+        return None
+    axes = producer.attrs["axes"]
+    rank = len(axes)
+    return call.build.symbols[producer.inputs[0]] if axes == (*range(rank - 2), rank - 1, rank - 2) else None

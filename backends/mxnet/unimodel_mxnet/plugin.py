@@ -1,0 +1,52 @@
+"""The MXNet backend: every graph one or two bound executors, on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unimodel.backend import Backend, Capability, CompileOptions, never, not_implemented, not_yet
+from unimodel.graph import Graph
+from unimodel.plugins import hookimpl
+from unimodel_mxnet import nn
+from unimodel_mxnet.arrays import MxnetStore, device_array, host_array
+from unimodel_mxnet.shim import mx
+from unimodel_mxnet.trainer import Program
+
+RETIRED = "https://attic.apache.org/projects/mxnet.html"
+
+
+class MxnetBackend(Backend):
+    name = "mxnet"
+    lowerings = nn.lower
+    capabilities = {
+        Capability.TRAINING: True,
+        Capability.FLOAT64: True,
+        Capability.NATIVE_DIFFERENTIATION: True,
+        Capability.NATIVE_ARTIFACT: True,
+        Capability.MIXED_PRECISION: not_yet("MXNet's CPU kernels for float16 and bfloat16 are few, and the project is retired", RETIRED),
+        Capability.CONTROL_FLOW: not_implemented("comes with um.ops.cond and um.ops.scan"),
+        Capability.ACCELERATOR: never("the last release's wheel is built for the CPU", RETIRED),
+    }
+
+    @classmethod
+    def framework_version(cls) -> str:
+        return str(mx.__version__)
+
+    def from_numpy(self, array: np.ndarray) -> Any:
+        return device_array(array)
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        return host_array(array)
+
+    def store(self, arrays: Any) -> MxnetStore:
+        return MxnetStore(self, arrays)
+
+    def compile(self, graph: Graph, store: Any, options: CompileOptions | None = None) -> Program:
+        return Program(self, graph, store, options or CompileOptions())
+
+
+@hookimpl
+def unimodel_backend() -> type[MxnetBackend]:
+    return MxnetBackend

@@ -1,0 +1,82 @@
+"""Importing MXNet 1.9 today, and leaving no trace of it but MXNet.
+
+MXNet names ``numpy.bool`` while it is imported, which NumPy 1.24 took away; the name is lent to it for that long. Its import also warns about its own
+age, sets environment variables through what it imports, and installs a handler for segmentation faults; all of that is put back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy
+
+from unimodel.errors import PluginError
+
+
+@contextmanager
+def _numpy_bool() -> Iterator[None]:
+    if "bool" in vars(numpy):
+        yield
+        return
+    numpy.bool = bool  # type: ignore[attr-defined]  # the name MXNet looks for
+    try:
+        yield
+    finally:
+        del numpy.bool  # type: ignore[attr-defined]  # others test for its absence
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for category in (DeprecationWarning, FutureWarning, SyntaxWarning):
+            warnings.filterwarnings("ignore", category=category, module=r"mxnet(\.|$)")
+        yield
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+
+
+@contextmanager
+def _fault_handler() -> Iterator[None]:
+    """Whatever handled segmentation faults before (Python's faulthandler, for one) handles them afterwards."""
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    process = ctypes.CDLL(None)
+    before = ctypes.create_string_buffer(1024)  # larger than any struct sigaction
+    process.sigaction(int(signal.SIGSEGV), None, before)
+    try:
+        yield
+    finally:
+        process.sigaction(int(signal.SIGSEGV), before, None)
+
+
+def _import() -> Any:
+    if "mxnet" not in sys.modules and int(numpy.__version__.partition(".")[0]) >= 2:
+        raise PluginError(
+            "MXNet cannot run on NumPy 2: its last release, 1.9.1, is built against NumPy 1.",
+            expected="numpy<2",
+            given=f"numpy {numpy.__version__}",
+            remedy="use an environment with numpy<2 for the mxnet backend (pip install 'numpy<2'), or choose another backend",
+        )
+    with _numpy_bool(), _quiet(), _environment(), _fault_handler():
+        import mxnet
+    return mxnet
+
+
+mx = _import()

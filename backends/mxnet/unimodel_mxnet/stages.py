@@ -1,0 +1,129 @@
+"""How a graph is cut into executors.
+
+Core's differentiation leaves one forward graph: one stage. Where MXNet differentiates, the first stage ends in the region's loss and has a backward pass,
+which leaves the gradients in arrays; what needs them is a second, forward stage. Numbers that follow from host scalars alone are computed by the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from unimodel.graph import Graph, Node, Value
+from unimodel.ops.definition import value_and_grad_op
+from unimodel.passes import SCALAR_ARITHMETIC
+from unimodel.passes.differentiate import active_values
+
+
+@dataclass(eq=False)
+class Stage:
+    """Nodes that run as one executor. With ``loss``, MXNet finds its gradient for the values in ``wrt``."""
+
+    nodes: list[Node]
+    results: list[Value] = field(default_factory=list)
+    """What later stages, or the graph's results, need of it."""
+    aliases: dict[Value, Value] = field(default_factory=dict)
+    """What is another value: the inputs of a region's body, and the region's results."""
+    loss: Value | None = None
+    wrt: list[tuple[Value, Value, Value]] = field(default_factory=list)
+    """(the body's input, the value outside that it is, the gradient): the input is an argument of its own, so that no gradient goes further out."""
+    flowing: frozenset[Value] = frozenset()
+    """The values that the loss depends on and that depend on what its gradient is taken for."""
+
+    @property
+    def made(self) -> list[Value]:
+        return [*(v for n in self.nodes for v in n.outputs), *self.aliases]
+
+    @property
+    def used(self) -> set[Value | None]:
+        return {v for n in self.nodes for v in n.inputs} | set(self.aliases.values()) | {outer for _, outer, _ in self.wrt}
+
+
+def stages(graph: Graph, host: HostArithmetic) -> list[Stage]:
+    """The stages of a prepared graph, in order: one for each region that MXNet differentiates, and one for all that is left."""
+    rest = [n for n in graph.nodes if n not in host.nodes]
+    found: list[Stage] = []
+    for region in [n for n in rest if n.op is value_and_grad_op]:
+        before = _ancestors(rest, region)
+        rest = [n for n in rest if n is not region and n not in before]
+        targets = {region.inputs[i] for i in region.attrs["wrt"]}
+        if any(v in targets for n in before for v in n.outputs):  # gradients are taken for arguments: what is computed must be in an array first
+            found.append(Stage(before))
+            before = []
+        found.append(_region_stage(region, before))
+    found.append(Stage(rest))
+    wanted = dict.fromkeys((*graph.outputs, *(v for _, v in graph.updates)))
+    later: set[Value | None] = set(wanted)
+    for stage in reversed(found):
+        stage.results = [v for v in stage.made if v in later]
+        later |= stage.used
+    given = {e.value for e in graph.inputs} | set(host.results)
+    found[-1].results += [v for v in wanted if v in given]
+    return [s for s in found if s.results or s.loss is not None]
+
+
+def _region_stage(region: Node, before: list[Node]) -> Stage:
+    body, positions = region.attrs["body"], region.attrs["wrt"]
+    outputs, gradients = region.outputs[: len(body.outputs)], region.outputs[len(body.outputs) :]
+    inner = [e.value for e in body.inputs]
+    aliases = {v: outer for i, (v, outer) in enumerate(zip(inner, region.inputs, strict=True)) if i not in positions and outer is not None}
+    aliases.update(zip(outputs, body.outputs, strict=True))
+    wrt = [(inner[i], outer, gradient) for i, gradient in zip(positions, gradients, strict=True) if (outer := region.inputs[i]) is not None]
+    loss = body.outputs[0]
+    reaching = {loss}
+    for node in reversed(body.nodes):
+        if any(v in reaching for v in node.outputs):
+            reaching.update(v for v in node.inputs if v is not None)
+    return Stage([*before, *body.nodes], aliases=aliases, loss=loss, wrt=wrt, flowing=frozenset(reaching & active_values(body, positions)))
+
+
+def _ancestors(nodes: Sequence[Node], of: Node) -> list[Node]:
+    needed = set(of.inputs)
+    found = []
+    for node in reversed(nodes[: nodes.index(of)]):
+        if any(v in needed for v in node.outputs):
+            found.append(node)
+            needed.update(node.inputs)
+    return found[::-1]
+
+
+class HostArithmetic:
+    """What follows from host scalars by arithmetic alone is worked out in Python; the executor is fed only what its own nodes use."""
+
+    def __init__(self, graph: Graph) -> None:
+        scalars = [e.value for e in graph.of_kind("scalar")]
+        constants = {n.outputs[0]: n.attrs["value"] for n in graph.nodes if n.op.name == "constant" and isinstance(n.attrs["value"], (int, float))}
+        known = set(scalars)
+        steps = []
+        for node in graph.nodes:
+            inputs = set(node.inputs)
+            if node.op.name in SCALAR_ARITHMETIC and inputs & known and inputs <= known | constants.keys():
+                steps.append(node)
+                known.add(node.outputs[0])
+        slots = {v: i for i, v in enumerate((*scalars, *constants, *(n.outputs[0] for n in steps)))}
+        self.nodes = frozenset(steps)
+        self._constants = [float(c) for c in constants.values()]
+        self._steps = [(n.op.name, tuple(slots[v] for v in n.inputs if v is not None)) for n in steps]
+        final = {*graph.outputs, *(v for _, v in graph.updates)}
+        self.results = [v for v in slots if v in known and (v in final or any(n not in self.nodes for n in v.users))]
+        """The values that other nodes, or the graph's results, need."""
+        self._taken = [slots[v] for v in self.results]
+
+    def __call__(self, scalars: Sequence[float]) -> list[float]:
+        numbers = [*map(float, scalars), *self._constants]
+        for name, places in self._steps:
+            given = [numbers[i] for i in places]
+            try:
+                number = SCALAR_ARITHMETIC[name](*given)
+            except (ArithmeticError, ValueError):
+                number = None
+            numbers.append(number if isinstance(number, float) else _ieee(name, given))
+        return [numbers[i] for i in self._taken]
+
+
+def _ieee(name: str, given: Sequence[float]) -> float:
+    """The NaN or infinity that Python's own arithmetic raises instead of."""
+    with np.errstate(all="ignore"):
+        return float(getattr(np, {"pow": "power"}.get(name, name))(*map(np.float64, given)))

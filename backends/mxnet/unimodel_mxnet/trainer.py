@@ -1,0 +1,237 @@
+"""The compiled step: bound executors, fed and read back.
+
+A program is bound once per shape of its batch, every binding to the same state arrays. A run writes the batch into memory that MXNet reads, starts the
+executors, and copies new values into the state; it waits for nothing but the run before it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from unimodel.backend import Backend, CompileOptions, Executable
+from unimodel.errors import BackendError, ShapeError, UnimodelError, UnsupportedError
+from unimodel.graph import Graph, Value
+from unimodel.ops.definition import value_and_grad_op
+from unimodel.passes import prepare
+from unimodel_mxnet.arrays import MxnetStore, device_array, reason, shapes, shared_array
+from unimodel_mxnet.model import Build
+from unimodel_mxnet.optimizer import Copies
+from unimodel_mxnet.shim import mx
+from unimodel_mxnet.stages import HostArithmetic, Stage, stages
+
+check_call, library = mx.base.check_call, mx.base._LIB  # Executor.forward makes new Python objects for all outputs at each call; the function beneath does not
+AS_TRAINING = ctypes.c_int(1)  # in inference MXNet reorders weights in place, and with them memory that others read and write
+KEPT_BINDINGS = 16
+FALLIBLE = frozenset(("take", "take_along_axis"))
+"""Ops that check their inputs' values, so that a run can fail when it is under way."""
+
+
+class Program(Executable):
+    """A graph compiled for a store. ``differentiation`` says who differentiates it."""
+
+    def __init__(self, backend: Backend, graph: Graph, store: MxnetStore, options: CompileOptions) -> None:
+        self.backend = backend
+        self.store = store
+        self.graph, self.differentiation = prepared(backend, graph, options)
+        self._batch = graph.of_kind("batch")
+        self.host = HostArithmetic(self.graph)
+        self.stages = stages(self.graph, self.host)
+        for stage in self.stages:
+            backend.check(stage.nodes)
+        self._bindings: OrderedDict[Any, Binding] = OrderedDict()
+        self._latest: weakref.ref[Results] | None = None
+        self._lock = threading.Lock()  # one executor in two threads gives wrong numbers
+
+    def run(self, batch: Sequence[np.ndarray], scalars: Sequence[float]) -> Results:
+        with self._lock, self._guarded():
+            self._settle()
+            binding = self._binding(tuple([a.shape for a in batch]))
+            binding.run(batch, self.host(scalars))
+            results = Results(binding.results)
+            self._latest = weakref.ref(results)
+            return results
+
+    def read(self, handle: Results) -> list[np.ndarray]:
+        with self._lock:
+            if handle.failure is not None:
+                raise handle.failure
+            if handle.numbers is not None:
+                return [np.array(a) for a in handle.numbers]
+            with self._guarded():
+                return handle.fetch()
+
+    def _settle(self) -> None:
+        """Before arrays are written again: the run before is over, and its results, if somebody still waits for them, are set aside."""
+        latest = self._latest() if self._latest is not None else None
+        if latest is not None and latest.numbers is None:
+            latest.numbers = latest.fetch()
+        for binding in self._bindings.values():
+            binding.wait()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """After a failure an executor gives numbers that mean nothing, so all are dropped and bound anew; no state was written."""
+        try:
+            yield
+        except UnimodelError as error:
+            self._drop(error)
+            raise
+        except (mx.MXNetError, IndexError, ValueError) as error:
+            failure = BackendError(
+                "MXNet failed while running a step.", given=reason(error), remedy="the state is as before the step", source=self._blame(error)
+            )
+            self._drop(failure)
+            raise failure from error
+
+    def _drop(self, failure: UnimodelError) -> None:
+        latest = self._latest() if self._latest is not None else None
+        if latest is not None and latest.numbers is None:
+            latest.failure = failure
+        self._latest = None
+        self._bindings.clear()
+
+    def _blame(self, error: Exception) -> Any:
+        suspects = [n for s in self.stages for n in s.nodes if n.op.name in FALLIBLE]
+        return suspects[0].source if len(suspects) == 1 else None
+
+    def _binding(self, key: Any) -> Binding:
+        key = (self.store.version, key)
+        found = self._bindings.get(key)
+        if found is None:
+            for stale in [k for k in self._bindings if k[0] != self.store.version]:
+                del self._bindings[stale]
+            found = self._bindings[key] = Binding(self, dict(zip((e.name for e in self._batch), key[1], strict=True)))
+            if len(self._bindings) > KEPT_BINDINGS:
+                self._bindings.popitem(last=False)
+        else:
+            self._bindings.move_to_end(key)
+        return found
+
+
+class Binding:
+    """A program at one shape of its batch: the memory it is fed through, its executors, and the copies that end a step."""
+
+    def __init__(self, program: Program, shapes_by_name: dict[str, tuple[int, ...]]) -> None:
+        graph = program.graph
+        self._sizes = graph.sizes(shapes_by_name)
+        self._arrays: dict[Value, Any] = {e.value: program.store.arrays[e.name] for e in graph.of_kind("state")}
+        self._batch = [self._cell(e.value) for e in graph.of_kind("batch")]
+        for entry in graph.of_kind("batch"):
+            if entry.spec.at(self._sizes).shape != shapes_by_name[entry.name]:
+                raise ShapeError(f"{entry.name} has another shape than the program was traced for.", expected=entry.spec, given=shapes_by_name[entry.name])
+        self._numbers = [self._cell(v) for v in program.host.results]
+        self._made: dict[Value, Any] = {}
+        self._stages = [self._bind(program.backend, stage) for stage in program.stages]
+        self._pending = [*self._made.values()]
+        self._fallible = any(n.op.name in FALLIBLE for s in program.stages for n in s.nodes)
+        self.results = [self._array(v) for v in graph.outputs]
+        self._copies = Copies([self._array(v) for _, v in graph.updates], [self._arrays[e.value] for e, _ in graph.updates])
+
+    def _cell(self, value: Value) -> np.ndarray:
+        host, self._arrays[value] = shared_array(value.spec.at(self._sizes))
+        return host
+
+    def _array(self, value: Value) -> Any:
+        return self._made[value] if value in self._made else self._arrays[value]
+
+    def _bind(self, backend: Backend, stage: Stage) -> Any:
+        build = Build(backend.lowerings, self._sizes, stage.flowing, stage.aliases)
+        available = {**self._arrays, **self._made, **{inner: self._array(outer) for inner, outer, _ in stage.wrt}}
+        names = {value: f"input{i}" for i, value in enumerate(available)}
+        for value, name in names.items():
+            build.variable(value, name)
+        build.run(stage.nodes)
+        gradients = {gradient: device_array(np.zeros(gradient.spec.at(self._sizes).shape, gradient.spec.dtype)) for _, _, gradient in stage.wrt}
+        wanted = {names[inner]: gradients[gradient] for inner, _, gradient in stage.wrt}
+        symbol = build.group(stage.results, stage.loss)
+        arrays = {names[v]: a for v, a in available.items()} | {n: device_array(a) for n, a in build.literals.items()}
+        with _plain_binding(), build.blaming(), shapes():
+            executor = symbol.bind(
+                mx.cpu(),
+                arrays,
+                args_grad=wanted or None,
+                grad_req={n: "write" if n in wanted else "null" for n in symbol.list_arguments()},
+                aux_states={n: device_array(a) for n, a in build.auxiliary.items()},
+            )
+        outputs = executor.outputs if stage.loss is None else executor.outputs[1:]
+        self._made.update(zip(stage.results, outputs, strict=True))
+        self._made.update(gradients)
+        return executor, bool(wanted)
+
+    def run(self, batch: Sequence[np.ndarray], numbers: Sequence[float]) -> None:
+        for cell, array in zip(self._batch, batch, strict=True):
+            cell[...] = array
+        for cell, number in zip(self._numbers, numbers, strict=True):
+            cell[...] = number
+        for executor, differentiates in self._stages:
+            check_call(library.MXExecutorForward(executor.handle, AS_TRAINING))
+            if differentiates:
+                executor.backward()
+        if self._fallible:
+            self.wait()
+        self._copies.run()
+
+    def wait(self) -> None:
+        for array in self._pending:
+            array.wait_to_read()
+
+
+class Results:
+    """What a run will have computed: arrays of the executor until they are read, or until the next run needs them."""
+
+    __slots__ = ("__weakref__", "_arrays", "failure", "numbers")
+
+    def __init__(self, arrays: Sequence[Any]) -> None:
+        self._arrays = arrays
+        self.numbers: list[np.ndarray] | None = None
+        self.failure: UnimodelError | None = None
+
+    def fetch(self) -> list[np.ndarray]:
+        return [a.asnumpy() for a in self._arrays]
+
+
+_binding_lock = threading.Lock()
+
+
+@contextmanager
+def _plain_binding() -> Iterator[None]:
+    """Bind as the graph stands. MXNet would hand inference graphs to a backend of its own that keeps old weights; which one, it reads from the environment."""
+    wanted = {"MXNET_SUBGRAPH_BACKEND": "default", "MXNET_SUBGRAPH_VERBOSE": "0"}
+    with _binding_lock:
+        before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+HEAVY: frozenset[str] = frozenset()
+
+
+def prepared(backend: Backend, graph: Graph, options: CompileOptions) -> tuple[Graph, str]:
+    """The graph ready to be lowered, and who differentiates it."""
+    regions = [n for n in graph.nodes if n.op is value_and_grad_op]
+    wish = options.differentiation
+    if regions and (wish == "native" or (wish == "auto" and any(n.op.name in HEAVY for r in regions for n in r.attrs["body"].nodes))):
+        native = prepare(graph, lambda node: node.op.name == "max_pool" or backend.lowerings.accepts(node), native_regions=True)
+        try:
+            stages(native, HostArithmetic(native))
+            return native, "native"
+        except UnsupportedError:
+            if wish == "native":
+                raise
+    return prepare(graph, backend.lowerings.accepts), "core"
