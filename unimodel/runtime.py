@@ -144,6 +144,9 @@ class Runtime:
 
     def program(self, kind: str, function: Callable[[Any], Any], batch: Any, leaves: Sequence[Array]) -> Program:
         """The compiled function for a batch of this signature; traced and compiled at the first one."""
+        lengths = {a.shape[0] for a in leaves if a.ndim}
+        if len(lengths) > 1:
+            raise DataError("the arrays of one batch differ in length.", expected="one length for all", given=[a.shape for a in leaves])
         key = (kind, tuple((a.shape[1:] if a.ndim else None, a.dtype.char) for a in leaves), _structure(batch), self.fingerprint())
         found = self._programs.get(key)
         if found is None and leaves and leaves[0].ndim:
@@ -154,12 +157,9 @@ class Runtime:
             return self._compile(key, function, batch, leaves)
 
     def _compile(self, key: Any, function: Callable[[Any], Any], batch: Any, leaves: Sequence[Array]) -> Program:
-        lengths = {a.shape[0] for a in leaves if a.ndim}
-        if len(lengths) > 1:
-            raise DataError("the arrays of one batch differ in length.", expected="one length for all", given=[a.shape for a in leaves])
         symbol = Dim.symbol("N")
         specs = tuple(TensorSpec((symbol, *a.shape[1:]) if a.ndim else (), a.dtype.name) for a in leaves)
-        sizes = {"N": next(iter(lengths))} if lengths else {}
+        sizes = next(({"N": a.shape[0]} for a in leaves if a.ndim), {})
         traced = trace(function, nest.rebuild(batch, iter(specs)), names=self.names, float_dtype=self.float_dtype, sizes=sizes)
         current = recording.current()
         if current is not None:

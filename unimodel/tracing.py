@@ -431,6 +431,8 @@ class Trace:
         if name is None:
             raise TraceError(
                 f"{type(variable).__name__} {getattr(variable, 'name', '') or variable.shape} belongs to no model of this trainer.",
+                expected="a parameter or buffer that is found through a model's attributes",
+                given=repr(variable),
                 remedy="assign it to an attribute of the model (self.weight = um.Parameter(...)); keep lists of layers in um.nn.ModuleList",
             )
         self.root.states.setdefault(name, variable)

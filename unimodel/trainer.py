@@ -63,7 +63,7 @@ class Trainer:
         differentiation: Any = "auto",
         check_finite: bool = True,
     ) -> None:
-        self.models: dict[str, Model] = {"": model} if isinstance(model, Model) else dict(model)
+        self.models: dict[str, Model] = dict(model) if isinstance(model, Mapping) else {"": model}
         for key, value in self.models.items():
             if not isinstance(value, Model):
                 raise DataError(
@@ -71,7 +71,7 @@ class Trainer:
                     expected="an instance of a subclass of um.Model",
                     given=type(value).__name__,
                 )
-        self.optimizers: dict[str, Optimizer] = {} if optimizer is None else {"": optimizer} if isinstance(optimizer, Optimizer) else dict(optimizer)
+        self.optimizers: dict[str, Optimizer] = {} if optimizer is None else dict(optimizer) if isinstance(optimizer, Mapping) else {"": optimizer}
         for key, each in self.optimizers.items():
             if not isinstance(each, Optimizer):
                 raise DataError("the optimizer is no Optimizer.", expected="an instance, such as um.optim.Adam(lr=1e-3)", given=repr(each))
