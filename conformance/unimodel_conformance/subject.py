@@ -139,6 +139,7 @@ def stamp(subject: Subject) -> dict[str, Any]:
             "of": sum(not op.composite for op in catalogue.values()),
             "fused composites": sum(op.composite and n in backend.lowerings for n, op in catalogue.items()),
         },
+        "fused": sorted(n for n, op in catalogue.items() if op.composite and n in backend.lowerings),
         "known_defects": {test: {"kind": gap.kind, "reason": gap.reason, "link": gap.link} for test, gap in backend.known_defects.items()},
     }
 
