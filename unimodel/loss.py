@@ -6,7 +6,7 @@ each sample, gets reductions and sample weights for nothing.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from unimodel import ops
 from unimodel.errors import DataError, UnsupportedError
@@ -15,11 +15,12 @@ from unimodel.errors import DataError, UnsupportedError
 class Loss:
     """Base of losses. ``reduction`` is "mean", "sum" or "none"."""
 
+    reductions: ClassVar[tuple[str, ...]] = ("mean", "sum", "none")
     reduction = "mean"
 
     def __init__(self, reduction: str = "mean") -> None:
-        if reduction not in ("mean", "sum", "none"):
-            raise DataError("a reduction is 'mean', 'sum' or 'none'.", given=reduction)
+        if reduction not in self.reductions:
+            raise DataError(f"a reduction is {', '.join(map(repr, self.reductions[:-1]))} or {self.reductions[-1]!r}.", given=reduction)
         self.reduction = reduction
 
     def terms(self, input: Any, target: Any) -> Any:

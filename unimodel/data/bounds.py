@@ -13,6 +13,7 @@ import numpy as np
 from unimodel.errors import DataError, Source
 from unimodel.graph import Array, Graph, Value
 from unimodel.ops.definition import value_and_grad_op
+from unimodel.passes.rewrite import float_dtype_of
 
 _PASS_THROUGH = frozenset(("reshape", "cast", "permute_dims", "slice", "broadcast_to"))
 
@@ -66,13 +67,18 @@ def _collect(graph: Graph, origin: dict[Value, str], found: dict[str, IndexBound
             origin[node.outputs[0]] = origin[first]
             continue
         ignored: int | None = None
-        if node.op.name == "cross_entropy":
+        if node.op.name in ("cross_entropy", "nll"):
             index, size, what = node.inputs[1], node.specs[0].shape[1 if node.specs[0].ndim > 1 else 0], "class index"  # type: ignore[union-attr]  # always given
             ignored = node.attrs["ignore_index"]
         elif node.op.name == "embedding":
             index, size, what = node.inputs[0], node.specs[1].shape[0], "index"  # type: ignore[union-attr]  # always given
         elif node.op.name in ("take", "take_along_axis"):
             index, size, what = node.inputs[1], node.specs[0].shape[node.attrs["axis"]], "index"  # type: ignore[union-attr]  # always given
+        elif node.op.composite and any(v in origin for v in node.inputs):
+            body = node.op.decompose(node.specs, dict(node.attrs), float_dtype_of(graph))
+            given = [v for v in node.inputs if v is not None]
+            _collect(body, {e.value: origin[v] for e, v in zip(body.inputs, given, strict=True) if v in origin}, found)
+            continue
         else:
             continue
         if index in origin and isinstance(size, int):

@@ -14,6 +14,7 @@ from unimodel.ops.definition import Op as Op
 from unimodel.ops.definition import catalogue as catalogue
 from unimodel.ops.definition import composite as composite
 from unimodel.ops.definition import primitive as primitive
+from unimodel.ops.distance import *
 from unimodel.ops.elementwise import *
 from unimodel.ops.indexing import *
 from unimodel.ops.linalg import *

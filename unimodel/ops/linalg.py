@@ -1,25 +1,28 @@
-"""The matrix product."""
+"""The matrix product, and norms."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import unimodel.ops as ops
 from unimodel.errors import ShapeError
 from unimodel.graph import TensorSpec
-from unimodel.ops.definition import Application, primitive
+from unimodel.ops.definition import Application, composite, primitive
 from unimodel.ops.elementwise import unbroadcast
 from unimodel.ops.rules import (
     BOTH,
     broadcast_shapes,
+    canonical_axes,
     need_float,
     sizes_agree,
 )
-from unimodel.ops.samples import Sample, normal
+from unimodel.ops.samples import Sample, distinct, normal
 from unimodel.tracing import Tensor
 
 __all__ = [
     "matmul",
+    "vector_norm",
 ]
 
 
@@ -61,3 +64,51 @@ def _(node: Application, g: Tensor) -> Any:
     da = unbroadcast(matmul(g, ops.matrix_transpose(b2)), a2)
     db = unbroadcast(matmul(ops.matrix_transpose(a2), g), b2)
     return ops.reshape(da, a.shape) if a.ndim == 1 else da, ops.reshape(db, b.shape) if b.ndim == 1 else db
+
+
+@composite(
+    canonical=canonical_axes,
+    samples=[
+        Sample(normal(2, 3)),
+        Sample(normal(2, 3, 4), axis=(0, -1), keepdims=True),
+        Sample(distinct(3, 4), axis=1, ord=1),
+        Sample(distinct(3, 4), axis=1, ord=math.inf),
+        Sample(normal(3, 4), axis=0, ord=3.5),
+    ],
+)
+def vector_norm(x: Tensor, axis: Any = None, keepdims: bool = False, ord: float = 2.0) -> Tensor:
+    """The ``ord``-norm over ``axis`` (all by default), ``sum(abs(x) ** ord) ** (1 / ord)``; also 0 (how many are not 0) and plus or minus infinity.
+
+    Its gradient at a vector of zeros is 0; equal largest elements share that of the infinite norms evenly, as in PyTorch.
+    """
+    need_float(x.spec)
+    if ord == 2:
+        return ops.sqrt(ops.sum(x * x, axis=axis, keepdims=keepdims))
+    if ord == 0:
+        return ops.sum(ops.astype(ops.not_equal(x, 0.0), x.dtype), axis=axis, keepdims=keepdims)
+    size = ops.abs(x)
+    if ord == 1:
+        return ops.sum(size, axis=axis, keepdims=keepdims)
+    if math.isinf(ord):
+        return ops.max(size, axis=axis, keepdims=keepdims) if ord > 0 else ops.min(size, axis=axis, keepdims=keepdims)
+    return ops.pow(ops.sum(ops.pow(size, ord), axis=axis, keepdims=keepdims), 1.0 / ord)
+
+
+@vector_norm.vjp
+def _(node: Application, g: Tensor) -> Any:
+    x, ord, axes = node.inputs[0], node.attrs["ord"], node.attrs["axis"]
+    shape = tuple(1 if i in axes else s for i, s in enumerate(x.shape))
+    g, norm = ops.reshape(g, shape), ops.reshape(node.outputs[0], shape)
+    if ord == 0:
+        return None
+    if ord == 1:
+        return g * ops.sign(x)
+    if math.isinf(ord):
+        chosen = ops.astype(ops.equal(ops.abs(x), norm), x.dtype)
+        return g * ops.sign(x) * chosen / ops.sum(chosen, axis=axes, keepdims=True)
+    nothing = ops.equal(norm, 0.0)
+    unit = x / ops.where(nothing, 1.0, norm)
+    if ord != 2:
+        zero = ops.equal(x, 0.0)
+        unit = ops.where(zero, 0.0, ops.sign(x) * ops.pow(ops.where(zero, 1.0, ops.abs(unit)), ord - 1.0))
+    return g * ops.where(nothing, 0.0, unit)

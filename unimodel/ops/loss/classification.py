@@ -1,57 +1,27 @@
-"""Loss functions, with PyTorch's names, arguments and meaning (https://pytorch.org/docs/stable/nn.functional.html#loss-functions).
-
-Each is a composite from predictions and targets to a loss per element; ``unimodel.losses`` weighs and averages them.
-"""
+"""Losses of classifiers: cross-entropies, from logits and from probabilities, and divergence."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import unimodel.ops as ops
+from unimodel.dim import Size
 from unimodel.errors import ShapeError
 from unimodel.graph import FLOATS
 from unimodel.ops.activation import log_softmax, softplus
-from unimodel.ops.definition import composite
+from unimodel.ops.definition import Application, composite
+from unimodel.ops.loss.regression import same_shape
 from unimodel.ops.rules import known, shapes_agree
-from unimodel.ops.samples import Sample, distinct, integers, normal, uniform
+from unimodel.ops.samples import Sample, integers, normal, uniform
 from unimodel.tracing import Tensor
 
 __all__ = [
-    "absolute_error",
+    "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
-    "squared_error",
+    "kl_div",
+    "nll",
 ]
-
-PAIR = [Sample(distinct(4, 2), normal(4, 2)), Sample(distinct(5), normal(5))]
-
-
-def same_shape(input: Tensor, target: Tensor) -> Tensor:
-    """``target`` in the input's dtype and shape. A single number stands for all elements; other shapes are refused, since broadcasting (N, 1)
-    with (N,) is never what was meant."""
-    if target.shape == ():
-        return ops.full_like(input, target)
-    if not shapes_agree(input.shape, target.shape):
-        raise ShapeError(
-            "predictions and targets must have the same shape.",
-            expected=f"targets of shape {input.shape}",
-            given=str(target.spec),
-            remedy="reshape the targets, e.g. y.reshape(-1, 1), or squeeze the predictions",
-        )
-    return ops.astype(target, input.dtype)
-
-
-@composite(samples=PAIR)
-def squared_error(input: Tensor, target: Tensor) -> Tensor:
-    """``(input - target) ** 2`` per element."""
-    difference = input - same_shape(input, target)
-    return difference * difference
-
-
-@composite(samples=[Sample(distinct(4, 2), uniform(0.01, 0.04, 4, 2))])
-def absolute_error(input: Tensor, target: Tensor) -> Tensor:
-    """``abs(input - target)`` per element."""
-    return ops.abs(input - same_shape(input, target))
 
 
 @composite(
@@ -102,17 +72,22 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, i
         )
     classes = known(input.shape[axis])
     log_p = log_softmax(input, axis=axis)
-    counted = ops.not_equal(target, ignore_index)
-    index = ops.where(counted, target, 0) if not 0 <= ignore_index < classes else target
-    mask = ops.astype(counted, input.dtype)
-    picked = ops.squeeze(ops.take_along_axis(log_p, ops.expand_dims(index, axis), axis=axis), axis)
-    weights = mask if weight is None else ops.take(weight, index) * mask
-    losses = -picked * weights
+    losses, weights, mask = _picked(log_p, target, weight, ignore_index, axis)
     if label_smoothing:
         weighted = log_p if weight is None else log_p * _along_classes(weight, input.ndim)
         smooth = -ops.sum(weighted, axis=axis) * mask
         losses = (1.0 - label_smoothing) * losses + (label_smoothing / classes) * smooth
     return losses, weights
+
+
+def _picked(log_p: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, axis: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Weighted losses of the target classes, their weights, and 1 where the target is not ignored."""
+    counted = ops.not_equal(target, ignore_index)
+    index = ops.where(counted, target, 0) if not 0 <= ignore_index < known(log_p.shape[axis]) else target
+    mask = ops.astype(counted, log_p.dtype)
+    picked = ops.squeeze(ops.take_along_axis(log_p, ops.expand_dims(index, axis), axis=axis), axis)
+    weights = mask if weight is None else ops.take(weight, index) * mask
+    return -picked * weights, weights, mask
 
 
 def _probabilities(input: Tensor, target: Tensor, weight: Tensor | None, label_smoothing: float, axis: int) -> Any:
@@ -124,3 +99,53 @@ def _probabilities(input: Tensor, target: Tensor, weight: Tensor | None, label_s
         terms = terms * _along_classes(weight, input.ndim)
     losses = -ops.sum(terms, axis=axis)
     return losses, ops.ones_like(losses)  # as in PyTorch, class weights do not enter the mean's divisor here
+
+
+@composite(
+    samples=[
+        Sample(uniform(-3.0, -0.1, 4, 3), integers(0, 3, 4)),
+        Sample(uniform(-3.0, -0.1, 2, 3, 2), integers(0, 3, 2, 2), uniform(0.5, 2, 3), ignore_index=1),
+    ]
+)
+def nll(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100) -> Any:
+    """Minus the log-probability of the target class, and the weight each sample counts with in a mean; shapes as for ``cross_entropy``."""
+    axis = 0 if input.ndim == 1 else 1
+    shape: tuple[Size, ...] = (*input.shape[:axis], *input.shape[axis + 1 :])
+    if target.dtype in FLOATS or target.dtype == "bool" or not shapes_agree(target.shape, shape):
+        raise ShapeError(
+            "negative log-likelihood takes class indices.",
+            expected=f"int64 {shape} with classes in [0, {input.shape[axis]})",
+            given=str(target.spec),
+            remedy="convert labels with y.astype('int64')",
+        )
+    losses, weights, _ = _picked(input, target, weight, ignore_index, axis)
+    return losses, weights
+
+
+@composite(samples=[Sample(uniform(0.1, 0.9, 4, 3), uniform(0, 1, 4, 3))])
+def binary_cross_entropy(input: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of probabilities against targets in [0, 1], per element; logarithms stop at -100, as in PyTorch."""
+    target = same_shape(input, target)
+    return (target - 1.0) * ops.maximum(ops.log1p(-input), -100.0) - target * ops.maximum(ops.log(input), -100.0)
+
+
+@binary_cross_entropy.vjp
+def _(node: Application, g: Tensor) -> Any:
+    input, target = node.inputs
+    wide = same_shape(input, target)
+    d_target = g * (ops.maximum(ops.log1p(-input), -100.0) - ops.maximum(ops.log(input), -100.0))
+    if target.shape == ():
+        d_target = ops.sum(d_target)
+    return g * (input - wide) / ops.maximum(input * (1.0 - input), 1e-12), d_target
+
+
+@composite(
+    samples=[Sample(normal(4, 3), uniform(0.1, 0.9, 4, 3)), Sample(normal(4, 3), uniform(-2.0, -0.1, 4, 3), log_target=True)],
+)
+def kl_div(input: Tensor, target: Tensor, log_target: bool = False) -> Tensor:
+    """``target * (log(target) - input)`` per element: input holds log-probabilities, target probabilities (or their logarithms); 0 where target is 0."""
+    target = same_shape(input, target)
+    if log_target:
+        return ops.exp(target) * (target - input)
+    zero = ops.equal(target, 0.0)
+    return ops.where(zero, 0.0, target * ops.log(ops.where(zero, 1.0, target))) - target * input
