@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from program import assert_same, program
+from unimodel_torch.ops import lower
 
 import unimodel as um
 from unimodel import ops
 from unimodel.ops import catalogue
 from unimodel.ops.samples import Sample
-from unimodel_torch.ops import lower
 
 SAMPLES = [pytest.param(op, sample, id=f"{op.name}-{i}") for op in catalogue.values() for i, sample in enumerate(op.samples)]
 GRADIENTS = [p for p in SAMPLES if p.values[1].gradient]

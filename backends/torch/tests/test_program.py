@@ -122,6 +122,13 @@ def test_failure_names_the_users_line() -> None:
     assert_same(p(np.ones((3, 2)), np.array([0, 2])), [np.full((2, 2), 2.0)], 0.0)
 
 
+@pytest.mark.parametrize("who", ["core", "native"])
+def test_gradients_stop(who: str) -> None:
+    x = np.array([1.0, 3.0])
+    p = program(lambda v, x: um.value_and_grad(lambda: (x * ops.stop_gradient(x)).sum(), wrt=[x])[1], {}, [x], "torch", who)
+    assert_same(p(x), [x], 0.0)
+
+
 def test_who_differentiates() -> None:
     def attends(v: Variables, x: Any) -> Any:
         return um.value_and_grad(lambda: ops.scaled_dot_product_attention(x, x, x).sum(), wrt=[x])[1]

@@ -1,8 +1,8 @@
 """A graph written down as one straight-line torch program, and the native module made the same way.
 
-Every lowering runs once, on ``torch.fx`` proxies: each torch call it makes becomes a line of source, and fx generates the function, which drops every temporary after
-its last use. What is known while writing is computed then: an op whose inputs are all constants runs at once. Host numbers (learning rate, step count, batch
-size) stay Python numbers in the program, and become tensors only where an op takes nothing else.
+Every lowering runs once, on ``torch.fx`` proxies: each torch call it makes becomes a line of source, and fx generates the function, which drops every
+temporary after its last use. What is known while writing is computed then: an op whose inputs are all constants runs at once. Host numbers (learning
+rate, step count, batch size) stay Python numbers in the program, and become tensors only where an op takes nothing else.
 """
 
 from __future__ import annotations

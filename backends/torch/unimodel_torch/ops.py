@@ -1,7 +1,7 @@
 """Every primitive, and every composite that torch has a fused kernel for.
 
-A lowering runs once per node while a program is written, on torch.fx proxies, and is never seen again: what it calls becomes a line of the program. It also runs on
-real tensors, where all inputs are constants. ``NUMBERS`` says which inputs may be Python numbers; everywhere else they arrive as 0-d tensors.
+A lowering runs once per node while a program is written, on torch.fx proxies, and is never seen again: what it calls becomes a line of the program.
+It also runs on real tensors, where all inputs are constants. ``NUMBERS`` says which inputs may be Python numbers; elsewhere they arrive as tensors.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from unimodel.backend import Lowerings
 from unimodel.errors import UnsupportedError
+from unimodel.ops import catalogue
 from unimodel_torch.arrays import DTYPES
 
 lower = Lowerings()
@@ -30,6 +31,12 @@ NUMBERS: dict[str, tuple[int, ...]] = {
 WHOLE_GROUPS = frozenset(["sgd_update", "adam_update"])
 """Composites whose lowerings, in ``optimizer``, take a whole group of nodes; alone they are decomposed."""
 
+
+def with_attributes(function: Any, *names: str) -> Any:
+    """A lowering to a function of the inputs, then of these attributes."""
+    return lambda node, *inputs: function(*inputs, *(node.attrs[name] for name in names))
+
+
 lower.calls(
     add=operator.add, subtract=operator.sub, multiply=operator.mul, true_divide=operator.truediv, floor_divide=torch.floor_divide,
     remainder=torch.remainder, pow=torch.pow, maximum=torch.maximum, minimum=torch.minimum,
@@ -41,6 +48,21 @@ lower.calls(
     isnan=torch.isnan, isfinite=torch.isfinite, where=torch.where, stop_gradient=torch.detach,
     relu=torch.relu, silu=F.silu, linear=F.linear,
 )  # fmt: skip  # a table reads better in rows
+
+
+for _name, (_function, *_attributes) in {
+    "reshape": (torch.reshape, "shape"),
+    "broadcast_to": (torch.broadcast_to, "shape"),
+    "split_sizes": (torch.split_with_sizes, "sizes", "axis"),
+    "flip": (torch.flip, "axis"),
+    "cumulative_sum": (torch.cumsum, "axis"),
+    "arg_max": (torch.argmax, "axis", "keepdims"),
+    "arg_min": (torch.argmin, "axis", "keepdims"),
+    "softmax": (torch.softmax, "axis"),
+    "log_softmax": (torch.log_softmax, "axis"),
+    "leaky_relu": (F.leaky_relu, "negative_slope"),
+}.items():
+    lower(_name)(with_attributes(_function, *_attributes))
 
 
 @lower("constant")
@@ -63,14 +85,14 @@ def _(node: Any) -> Any:
     return exact.to(DTYPES[node.attrs["dtype"]])
 
 
-@lower("sign")
-def _(node: Any, x: Any) -> Any:
-    return torch.where(x == x, torch.sign(x), x) if node.outputs[0].spec.is_float else torch.sign(x)  # torch's sign of NaN is 0
-
-
 @lower("cast")
 def _(node: Any, x: Any) -> Any:
     return x.to(DTYPES[node.attrs["dtype"]])
+
+
+@lower("sign")
+def _(node: Any, x: Any) -> Any:
+    return torch.where(x == x, torch.sign(x), x) if node.outputs[0].spec.is_float else torch.sign(x)  # torch's sign of NaN is 0
 
 
 # -------------------------------------------------------------------------------------------------------------- reductions
@@ -92,23 +114,7 @@ def _(node: Any, x: Any) -> Any:
     return x.to(DTYPES[node.outputs[0].spec.dtype], copy=not node.attrs["axis"])
 
 
-@lower("arg_max", "arg_min")
-def _(node: Any, x: Any) -> Any:
-    find = torch.argmax if node.op.name == "arg_max" else torch.argmin
-    return find(x, node.attrs["axis"], node.attrs["keepdims"])
-
-
-@lower("cumulative_sum")
-def _(node: Any, x: Any) -> Any:
-    return torch.cumsum(x, node.attrs["axis"])
-
-
 # ------------------------------------------------------------------------------------------------- manipulation and indexing
-
-
-@lower("reshape")
-def _(node: Any, x: Any) -> Any:
-    return x.reshape(node.attrs["shape"])
 
 
 @lower("permute_dims")
@@ -116,24 +122,9 @@ def _(node: Any, x: Any) -> Any:
     return x.t() if node.attrs["axes"] == (1, 0) else x.permute(node.attrs["axes"])
 
 
-@lower("broadcast_to")
-def _(node: Any, x: Any) -> Any:
-    return x.expand(node.attrs["shape"])
-
-
 @lower("concat")
 def _(node: Any, *arrays: Any) -> Any:
     return torch.cat(arrays, node.attrs["axis"])
-
-
-@lower("split_sizes")
-def _(node: Any, x: Any) -> Any:
-    return torch.split(x, node.attrs["sizes"], node.attrs["axis"])
-
-
-@lower("flip")
-def _(node: Any, x: Any) -> Any:
-    return torch.flip(x, node.attrs["axis"])
 
 
 @lower("pad_constant")
@@ -204,13 +195,17 @@ def _even(node: Any) -> bool:
     return all(before == after for before, after in node.attrs["padding"]) and 1 <= _rank(node) <= 3
 
 
+def _before(node: Any) -> list[int]:
+    return [before for before, _ in node.attrs["padding"]]
+
+
 def _padding(node: Any, x: Any) -> tuple[Any, list[int]]:
     """An input and the padding left to the kernel: uneven padding is done beforehand."""
     if not 1 <= _rank(node) <= 3:
         raise UnsupportedError("torch has convolutions in one to three dimensions.", given=f"{_rank(node)} spatial dimensions", source=node.source)
     pairs = node.attrs["padding"]
     if _even(node):
-        return x, [before for before, _ in pairs]
+        return x, _before(node)
     return torch.constant_pad_nd(x, [n for pair in reversed(pairs) for n in pair], 0.0), [0] * len(pairs)
 
 
@@ -226,7 +221,7 @@ def _(node: Any, x: Any, weight: Any, bias: Any = None) -> Any:
 def _(node: Any, g: Any, weight: Any) -> Any:
     a = node.attrs
     pairs = [(0, 0)] * _rank(node) if _even(node) else a["padding"]
-    padding = [before for before, _ in a["padding"]] if _even(node) else [0] * _rank(node)
+    padding = _before(node) if _even(node) else [0] * _rank(node)
     spatial = [n + before + after for n, (before, after) in zip(a["spatial"], pairs, strict=True)]
     like = g.new_empty(()).expand((*node.shape[:2], *spatial))  # only its shape is used
     dx = _backward(node, g, like, weight, padding, 0)
@@ -254,16 +249,6 @@ def _backward(node: Any, g: Any, x: Any, weight: Any, padding: list[int], which:
 @lower("gelu")
 def _(node: Any, x: Any) -> Any:
     return F.gelu(x, approximate=node.attrs["approximate"])
-
-
-@lower("leaky_relu")
-def _(node: Any, x: Any) -> Any:
-    return F.leaky_relu(x, node.attrs["negative_slope"])
-
-
-@lower("softmax", "log_softmax")
-def _(node: Any, x: Any) -> Any:
-    return getattr(torch, node.op.name)(x, node.attrs["axis"])
 
 
 @lower("relu_gradient")
@@ -302,21 +287,19 @@ def _(node: Any, query: Any, key: Any, value: Any, attn_mask: Any, dropout_mask:
 def _(node: Any, x: Any) -> Any:
     a = node.attrs
     pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[_rank(node) - 1]
-    padding = [before for before, _ in a["padding"]]
-    return pool(x, a["kernel_size"], a["stride"], padding, a["dilation"], ceil_mode=a["ceil_mode"], return_indices=True)
+    return pool(x, a["kernel_size"], a["stride"], _before(node), a["dilation"], ceil_mode=a["ceil_mode"], return_indices=True)
 
 
 @lower("max_pool_gradient", when=lambda node: _even(node) and _rank(node) > 1)
 def _(node: Any, g: Any, x: Any, values: Any, indices: Any) -> Any:
     a = node.attrs
     kernel = aten.max_pool2d_with_indices_backward if _rank(node) == 2 else aten.max_pool3d_with_indices_backward
-    padding = [before for before, _ in a["padding"]]
-    return kernel.default(g, x, a["kernel_size"], a["stride"], padding, a["dilation"], a["ceil_mode"], indices)
+    return kernel.default(g, x, a["kernel_size"], a["stride"], _before(node), a["dilation"], a["ceil_mode"], indices)
 
 
 def _average(node: Any) -> list[Any]:
     a = node.attrs
-    return [a["kernel_size"], a["stride"], [before for before, _ in a["padding"]], a["ceil_mode"], a["count_include_pad"], a["divisor_override"]]
+    return [a["kernel_size"], a["stride"], _before(node), a["ceil_mode"], a["count_include_pad"], a["divisor_override"]]
 
 
 @lower("avg_pool", when=lambda node: _even(node) and _rank(node) > 1)
@@ -372,10 +355,8 @@ def _(node: Any, g: Any, x: Any, mean: Any, variance: Any, weight: Any) -> Any:
 
 # ------------------------------------------------------------------------------------------- where torch itself differentiates
 
-NOT_DIFFERENTIABLE = frozenset(
-    ["batch_norm_inference", "relu_gradient", "gelu_gradient", "softmax_gradient", "log_softmax_gradient", "max_pool_gradient", "avg_pool_gradient"]
-    + ["layer_norm_gradient", "batch_norm_gradient"]
-)
+_GRADIENTS = frozenset(name for name in lower if name.endswith("_gradient") and catalogue[name].composite)
+NOT_DIFFERENTIABLE = _GRADIENTS - {"stop_gradient"} | {"batch_norm_inference"}
 """Fused kernels that torch differentiates with respect to some of their inputs only, or not at all: decomposed there."""
 
 differentiable: dict[str, Any] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from unimodel_torch.trainer import TorchExecutable
 class TorchBackend(Backend):
     name = "torch"
     lowerings = lower
-    capabilities = {
+    capabilities: ClassVar = {
         Capability.TRAINING: True,
         Capability.FLOAT64: True,
         Capability.NATIVE_DIFFERENTIATION: True,

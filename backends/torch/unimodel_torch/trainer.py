@@ -5,7 +5,8 @@ Who differentiates is decided by ``differentiation``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,9 +59,11 @@ class TorchExecutable(Executable):
         self.function = names["forward"]
         self.constants = SimpleNamespace(**{name: tensor.to(backend.device) for name, tensor in writer.tracer.constants.items()})
         self.mode = torch.no_grad if native else torch.inference_mode  # autograd cannot save what is made in inference mode
+        if backend.device != "cpu":
+            self.mode = exact(self.mode)
         self.backend = backend
         self.store = store
-        self.inputs = [(np.dtype(e.spec.dtype), e.name) for e in prepared.of_kind("batch")]
+        self.dtypes = [np.dtype(e.spec.dtype) for e in prepared.of_kind("batch")]
         self.outputs = [v.spec.dtype for v in prepared.outputs]
         self.names = [e.name for e in prepared.of_kind("state")]
         self.version = -1
@@ -71,7 +74,7 @@ class TorchExecutable(Executable):
             self.state = tuple(self.store.arrays[name] for name in self.names)
             self.version = self.store.version
         device = self.backend.device
-        tensors = [to_torch(array if array.dtype == dtype else array.astype(dtype), device) for array, (dtype, _) in zip(batch, self.inputs, strict=True)]
+        tensors = [to_torch(array if array.dtype == dtype else array.astype(dtype), device) for array, dtype in zip(batch, self.dtypes, strict=True)]
         return [self.constants, *self.state, *tensors, *scalars]
 
     def run(self, batch: Sequence[np.ndarray], scalars: Sequence[float]) -> Any:
@@ -101,6 +104,17 @@ class TorchExecutable(Executable):
                 source = self.sources.get(line.split("=")[0].strip())
             trace = trace.tb_next
         return BackendError("torch failed while the program ran.", given=f"{type(error).__name__}: {error}", source=source)
+
+
+def exact(mode: Any) -> Any:
+    """A mode in which an accelerator's kernels keep float32's precision, and are not chosen by timing."""
+
+    @contextlib.contextmanager
+    def both() -> Iterator[None]:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False), mode():
+            yield
+
+    return both
 
 
 def total(function: Any, name: str) -> Any:
