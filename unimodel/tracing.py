@@ -285,6 +285,8 @@ class Variable(TensorLike):
     """A named cell of state. In a trace, reading it gives its current value and ``assign`` sets it for all reads after."""
 
     shape: tuple[int, ...]
+    data: Any
+    """The present numbers, as NumPy."""
     _dtype: str = "float32"
 
     @property
