@@ -19,7 +19,8 @@ PAIRS = list(itertools.combinations(BACKENDS, 2))
 
 
 class DigitsCNN(um.Model):
-    def __init__(self):
+    def __init__(self, activation=um.ops.relu):
+        self.activation = activation
         self.conv1 = um.nn.Conv2d(1, 8, 3, padding=1)
         self.norm1 = um.nn.BatchNorm2d(8)
         self.conv2 = um.nn.Conv2d(8, 16, 3, padding=1, stride=2, bias=False)
@@ -28,8 +29,8 @@ class DigitsCNN(um.Model):
         self.fc = um.nn.Linear(16 * 4 * 4, 10)
 
     def forward(self, x):
-        x = um.ops.relu(self.norm1(self.conv1(x)))
-        x = um.ops.relu(self.norm2(self.conv2(x)))
+        x = self.activation(self.norm1(self.conv1(x)))
+        x = self.activation(self.norm2(self.conv2(x)))
         return self.fc(self.dropout(um.ops.flatten(x, 1)))
 
 
@@ -49,15 +50,14 @@ def digits():
     return images.reshape(-1, 1, 8, 8) / 16, labels
 
 
-def trainer(backend, precision="float32", kind=um.Trainer, **options):
+def trainer(backend, precision="float32", kind=um.Trainer, model=DigitsCNN):
     return kind(
-        DigitsCNN(),
+        model(),
         loss=um.losses.CrossEntropyLoss(label_smoothing=0.1),
         optimizer=um.optim.AdamW(lr=2e-3),
         backend=backend,
         precision=precision,
         seed=3,
-        **options,
     )
 
 
@@ -102,10 +102,15 @@ def test_curves_go_down(single):
         assert curve[-10:].mean() < 0.5 * curve[0]
 
 
+def smooth():
+    """With GELU: at a ReLU's kink a rounding of 1e-6 switches a unit, and its whole gradient with it, for which no kernel can be blamed."""
+    return DigitsCNN(um.ops.gelu)
+
+
 def test_float32_in_lockstep():
     """From each of 200 states along the float64 path, one step on every backend in float32."""
-    reference = trainer("numpy", "float64", WithGradients)
-    others = {b: trainer(b, "float32", WithGradients) for b in BACKENDS}
+    reference = trainer("numpy", "float64", WithGradients, smooth)
+    others = {b: trainer(b, "float32", WithGradients, smooth) for b in BACKENDS}
     x, y = digits()
     rng = np.random.Generator(np.random.Philox(7))
     for state in range(200):

@@ -174,8 +174,8 @@ def _add(call: Call, a: Any, b: Any) -> Any:
             continue
         channels = conv.outputs[0].spec.shape[1]
         if shaped.attrs["shape"] == (channels, *(1 for _ in conv.outputs[0].spec.shape[2:])):
-            symbols = call.build.symbols
-            return lower["conv"](Call(call.build, conv), *(symbols[v] for v in conv.inputs), symbols[shaped.inputs[0]])
+            symbol = call.build.symbol
+            return lower["conv"](Call(call.build, conv), *map(symbol, conv.inputs), symbol(shaped.inputs[0]))
     return _plain_add(call, a, b)
 
 

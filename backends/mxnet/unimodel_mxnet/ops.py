@@ -575,7 +575,8 @@ def _product(call: Call, a: Any, b: Any, a_shape: Sequence[Any], b_shape: Sequen
         work = [s for s in (*a_shape, b_shape[1]) if not isinstance(s, Dim)]
         swapped = swapped_input(call, 1)
         if len(a_shape) > 2 or (call.out.dtype == "float32" and math.prod(work) >= ONEDNN_WORK):
-            weight = legacy(sym.transpose, b) if swapped is None else swapped
+            # not the legacy transpose, which fails on a reshaped convolution's blocked memory ("could not create … a reorder primitive")
+            weight = snp.transpose(b) if swapped is None else swapped
             return legacy(sym.FullyConnected, a, weight, num_hidden=b_shape[1], no_bias=True, flatten=False)
         left = swapped_input(call, 0)
         return legacy(sym.dot, a if left is None else left, b if swapped is None else swapped, transpose_a=left is not None, transpose_b=swapped is not None)
@@ -597,4 +598,4 @@ def swapped_input(call: Call, index: int) -> Any:
         return None
     axes = producer.attrs["axes"]
     rank = len(axes)
-    return call.build.symbols[producer.inputs[0]] if axes == (*range(rank - 2), rank - 1, rank - 2) else None
+    return call.build.symbol(producer.inputs[0]) if axes == (*range(rank - 2), rank - 1, rank - 2) else None
