@@ -114,7 +114,7 @@ class Op(Generic[R]):
 
     def decompose(self, specs: Sequence[TensorSpec | None], attrs: dict[str, Any], float_dtype: str) -> Graph:
         """A composite's body as a graph over its given tensor inputs, traced once per input specs and attributes."""
-        key = (tuple(specs), tuple(attrs.values()), float_dtype)
+        key = (tuple(specs), distinct(tuple(attrs.values())), float_dtype)
         graph = self._decompositions.get(key)
         if graph is None:
             from unimodel.tracing import trace_body
@@ -143,6 +143,13 @@ def primitive(**options: Any) -> Callable[[Callable[..., TensorSpec]], Op[Tensor
 def composite(**options: Any) -> Callable[[Callable[..., R]], Op[R]]:
     """Define a composite; see the module's docstring."""
     return lambda rule: Op(rule, composite=True, **options)
+
+
+def distinct(value: Any) -> Any:
+    """An attribute as a key under which 1, 1.0 and True differ, which Python calls equal, and the zeros of either sign."""
+    if type(value) is tuple:
+        return tuple(map(distinct, value))
+    return (type(value), value.hex() if type(value) is float else value)
 
 
 def plain(value: Any) -> Any:

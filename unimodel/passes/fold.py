@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from unimodel.graph import Graph, Node, Value
-from unimodel.ops.definition import Op, value_and_grad_op
+from unimodel.ops.definition import Op, distinct, value_and_grad_op
 from unimodel.passes.rewrite import Rewriter, rewrite
 from unimodel.tracing import Tensor
 
@@ -58,13 +58,14 @@ def fold(graph: Graph) -> Graph:
     def visit(rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Tensor] | None:
         simpler = _simplify(rewriter, node.op, inputs, node)
         if simpler is not None:
-            return (simpler,)
+            producer = simpler.value.producer
+            return (simpler,) if producer is None or len(producer.outputs) > 1 else known.setdefault(_key(producer), (simpler,))
         if node.op.name in _BROADCASTING:
             inputs = _without_broadcasts(inputs, node)
         attrs = node.attrs
         if node.op is value_and_grad_op:
             return rewriter.keep(node, inputs, {**attrs, "body": fold(attrs["body"])})
-        key = (node.op.name, tuple(None if t is None else t.value for t in inputs), tuple(_typed(v) for v in attrs.values()))
+        key = node.op.name, tuple(None if t is None else t.value for t in inputs), distinct(tuple(attrs.values()))
         found = known.get(key)
         if found is None:
             found = known[key] = rewriter.keep(node, inputs)
@@ -73,8 +74,9 @@ def fold(graph: Graph) -> Graph:
     return rewrite(graph, visit)
 
 
-def _typed(value: Any) -> Any:
-    return (type(value), value)  # 1, 1.0 and True are equal, and not the same constant
+def _key(node: Node) -> Any:
+    """What makes two nodes the same computation."""
+    return node.op.name, node.inputs, distinct(tuple(node.attrs.values()))
 
 
 def _constant(tensor: Tensor | None) -> Any:
@@ -106,7 +108,7 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
         if all(n is not None for n in numbers):
             try:
                 return rewriter.trace.constant(float(SCALAR_ARITHMETIC[name](*numbers)), out.dtype)
-            except (ArithmeticError, ValueError):
+            except (ArithmeticError, ValueError, TypeError):  # the last of a complex power
                 return None  # the framework's own NaN or infinity is the answer
     if len(inputs) == 2:
         second = inputs[1]

@@ -26,7 +26,9 @@ def prepare(graph: Graph, lowers: Callable[[Node], bool], *, native_regions: boo
     def visit(rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Tensor] | None:
         if node.op is not value_and_grad_op:
             return None
-        return rewriter.keep(node, inputs, {**node.attrs, "body": _expanded(node.attrs["body"], lowers)})
+        # taken apart, a stop would be nothing, and the framework would differentiate through it
+        body = _expanded(node.attrs["body"], lambda n: n.op.name == "stop_gradient" or lowers(n))
+        return rewriter.keep(node, inputs, {**node.attrs, "body": body})
 
     return fold(decompose(rewrite(graph, visit), lowers))
 
