@@ -1,0 +1,364 @@
+"""Passes change the graph and not its meaning: what runs before a pass and what runs after it give the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import unimodel as um
+from unimodel import plugins
+from unimodel.backend import Interpreter
+from unimodel.dim import Dim
+from unimodel.graph import Graph, Node, TensorSpec
+from unimodel.ops import catalogue
+from unimodel.ops.definition import value_and_grad_op
+from unimodel.ops.samples import Sample
+from unimodel.passes import decompose, differentiate, fold, prepare
+from unimodel.tracing import Variable, trace
+
+N = Dim.symbol("N")
+
+
+def traced(function: Callable[..., Any], *arrays: np.ndarray) -> Graph:
+    specs = tuple(TensorSpec(a.shape, a.dtype.name) for a in arrays)
+    return trace(lambda batch: function(*batch), specs, names={}, float_dtype="float64").graph
+
+
+def plain(graph: Graph) -> Graph:
+    """Primitives only, nothing folded: what every pass is judged by."""
+    return decompose(differentiate(graph), lambda node: False)
+
+
+def run(graph: Graph, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    backend = plugins.load("numpy")()
+    by_name = {f"batch.{i}": a for i, a in enumerate(arrays)}
+    executable = Interpreter(backend, graph, backend.store({}))
+    return executable.read(executable.run([by_name[e.name] for e in graph.of_kind("batch")], [0.5] * len(graph.of_kind("scalar"))))
+
+
+def same(graph: Graph, other: Graph, arrays: Sequence[np.ndarray], rtol: float = 1e-13) -> None:
+    for ours, theirs in zip(run(graph, arrays), run(other, arrays), strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-14)
+
+
+def names(graph: Graph) -> list[str]:
+    return [node.op.name for node in graph.nodes]
+
+
+def everything(_: Node) -> bool:
+    return True
+
+
+# -------------------------------------------------------------------------------------------------------- random programs
+
+SHAPES = [(), (3,), (2, 1), (2, 3)]
+X = [np.random.default_rng(i).uniform(0.5, 2.0, shape) for i, shape in enumerate(SHAPES)]
+CONSTANTS = [0.0, -0.0, 1.0, 2, -1.5, True]
+
+BINARY = ["add", "subtract", "multiply", "divide", "maximum", "less", "where"]
+UNARY = ["negative", "exp", "tanh", "square", "relu", "softmax", "sum", "mean", "flat", "wide", "twice wide", "transposed and back", "cast", "copy", "stop"]
+instructions = st.lists(st.tuples(st.sampled_from(BINARY + UNARY), st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=12)
+
+
+def binary(name: str, a: Any, b: Any) -> Any:
+    ops = um.ops
+    first = ops.asarray(a) * 1.0
+    if name == "where":
+        return ops.where(ops.greater(first, 0.7), b, 0.0)
+    if name == "less":
+        return ops.astype(ops.less(first, b), "float64")
+    if name == "divide":
+        return first / (2.0 + ops.square(ops.asarray(b) * 1.0))
+    return getattr(ops, name)(first, b)
+
+
+def unary(name: str, x: Any) -> Any:
+    ops = um.ops
+    match name:
+        case "negative":
+            return -x
+        case "exp":
+            return ops.exp(ops.minimum(x, 1.0))
+        case "square":
+            return ops.square(ops.tanh(x))
+        case "tanh" | "relu" | "sum":
+            return getattr(ops, name)(x)
+        case "softmax":
+            return ops.softmax(ops.reshape(x, (-1,)))
+        case "mean":
+            return ops.mean(x, keepdims=True)
+        case "flat":
+            return ops.reshape(ops.reshape(x, (-1,)), x.shape)
+        case "wide":
+            return ops.broadcast_to(x, (2, 3))
+        case "twice wide":
+            return ops.broadcast_to(ops.broadcast_to(x, (1, 2, 3)), (4, 2, 3))[0]
+        case "transposed and back":
+            return ops.permute_dims(ops.permute_dims(x, tuple(range(x.ndim))), tuple(range(x.ndim)))
+        case "cast":
+            return ops.astype(ops.astype(x, "float32"), "float64")
+        case "copy":
+            return x + 0.0
+        case "stop":
+            return ops.stop_gradient(x) * x
+    raise AssertionError(name)
+
+
+def program(steps: Sequence[tuple[str, int, int]], *inputs: Any) -> Any:
+    """Runs instructions over a growing list of tensors and constants; each takes operands by number and appends its result."""
+    values = [*inputs, *CONSTANTS]
+    for name, i, j in steps:
+        a, b = values[i % len(values)], values[j % len(values)]
+        result = binary(name, a, b) if name in BINARY else unary(name, um.ops.asarray(a) * 1.0)
+        values.append(result if result.shape in SHAPES else um.ops.sum(result))
+    total = values[-1]
+    for value in values[len(inputs) + len(CONSTANTS) : -1]:
+        total = total + 0.1 * um.ops.sum(value)
+    return total
+
+
+@given(instructions)
+def test_folding_a_random_program_changes_nothing(steps: list[tuple[str, int, int]]) -> None:
+    graph = traced(lambda *xs: program(steps, *xs), *X)
+    base = plain(graph)
+    folded = fold(base)
+    same(folded, base, X)
+    assert len(folded.nodes) <= len(base.nodes)
+    assert str(fold(folded)) == str(folded), "folding once is enough"
+
+
+@given(instructions)
+def test_differentiating_a_random_program_before_or_after_folding_and_decomposing(steps: list[tuple[str, int, int]]) -> None:
+    def gradients(*xs: Any) -> Any:
+        value, found = um.value_and_grad(lambda: um.ops.sum(program(steps, *xs)), wrt=list(xs))
+        return value, [um.ops.zeros_like(x) if g is None else g for x, g in zip(xs, found, strict=True)]
+
+    graph = traced(gradients, *X)
+    base = plain(graph)
+    for other in (
+        plain(fold(graph)),
+        fold(base),
+        plain(decompose(graph, lambda node: False)),
+        decompose(prepare(graph, everything), lambda node: False),
+        plain(prepare(graph, lambda node: False, native_regions=True)),
+        plain(prepare(graph, everything, native_regions=True)),
+    ):
+        same(other, base, X, rtol=1e-9)
+
+
+SAMPLES = [pytest.param(name, i, id=f"{name}-{i}") for name, op in catalogue.items() for i in range(len(op.samples))]
+
+
+@pytest.mark.parametrize(("name", "i"), SAMPLES)
+def test_every_op_prepared_equals_its_decomposition(name: str, i: int) -> None:
+    """Also one level at a time: a backend that keeps some composites and not others sees the same numbers."""
+    op, sample = catalogue[name], catalogue[name].samples[i]
+    assert isinstance(sample, Sample)
+    args, kwargs = sample.arguments()
+    flat = [*args[0], *args[1:]] if op.variadic else args
+    arrays = [a for a in flat if isinstance(a, np.ndarray)]
+
+    def function(*tensors: Any) -> Any:
+        rest = iter(tensors)
+        full = [next(rest) if isinstance(a, np.ndarray) else a for a in flat]
+        return op(*([full[: len(args[0])], *full[len(args[0]) :]] if op.variadic else full), **kwargs)
+
+    graph = traced(function, *arrays)
+    base = plain(graph)
+    assert not any(node.op.composite for node in base.nodes)
+    same(prepare(graph, lambda node: False), base, arrays)
+    if op.composite:
+        once = decompose(graph, lambda node: node.op is not op)
+        assert all(node.op is not op for node in once.nodes)
+        same(plain(once), base, arrays)
+        assert [node.op for node in decompose(graph, everything).nodes].count(op) >= 1
+
+
+# -------------------------------------------------------------------------------------------------------------- decompose
+
+
+def test_what_a_backend_keeps_stays_whole_and_the_rest_goes_down_to_primitives() -> None:
+    def function(x: Any) -> Any:
+        return um.ops.softmax(um.ops.gelu(x))
+
+    graph = traced(function, X[3])
+    assert names(prepare(graph, everything)) == ["gelu", "softmax"]
+    assert names(prepare(graph, lambda node: node.op.name == "gelu"))[0] == "gelu"
+    assert "softmax" not in names(prepare(graph, lambda node: node.op.name == "gelu"))
+    assert all(not node.op.composite for node in prepare(graph, lambda node: False).nodes)
+
+
+def test_nodes_of_a_decomposition_remember_the_users_line() -> None:
+    graph = prepare(traced(lambda x: um.ops.layer_norm(x, (3,)), X[3]), lambda node: False)  # the one line
+    assert all("the one line" in str(node.source) for node in graph.nodes)
+
+
+def test_gradient_nodes_remember_the_line_whose_gradient_they_are() -> None:
+    def function(x: Any) -> Any:
+        def inner() -> Any:
+            y = um.ops.exp(x)  # first
+            return um.ops.sum(um.ops.sin(y))  # second
+
+        return um.value_and_grad(inner, wrt=x)[1]
+
+    graph = differentiate(traced(function, X[3]))
+    (cosine,) = [node for node in graph.nodes if node.op.name == "cos"]
+    assert "# second" in str(cosine.source)
+
+
+# ---------------------------------------------------------------------------------------------------------- differentiate
+
+
+def test_differentiating_leaves_no_region_and_touches_nothing_without_one() -> None:
+    graph = traced(lambda x: um.value_and_grad(lambda: um.ops.sum(um.value_and_grad(lambda: um.ops.sum(x**3.0), wrt=x)[1]), wrt=x)[1], X[3])
+    assert any(node.op is value_and_grad_op for node in graph.nodes)
+    assert not any(node.op is value_and_grad_op for node in differentiate(graph).nodes)
+    simple = traced(lambda x: um.ops.exp(x), X[3])
+    assert differentiate(simple) is simple
+
+
+def test_native_regions_stay_with_their_bodies_prepared_and_inner_ones_expanded() -> None:
+    def function(x: Any) -> Any:
+        def outer() -> Any:
+            return um.ops.sum(um.value_and_grad(lambda: um.ops.sum(um.ops.gelu(x)), wrt=x)[1])
+
+        return um.value_and_grad(outer, wrt=x)[1]
+
+    graph = prepare(traced(function, X[3]), lambda node: False, native_regions=True)
+    (region,) = [node for node in graph.nodes if node.op is value_and_grad_op]
+    body = region.attrs["body"]
+    assert not any(node.op.composite or node.op is value_and_grad_op for node in body.nodes)
+
+
+def test_only_what_gradients_need_is_differentiated() -> None:
+    """A branch that leads to no parameter costs nothing backwards: no exp's gradient, one matmul's only."""
+
+    def function(x: Any, w: Any) -> Any:
+        return um.value_and_grad(lambda: um.ops.sum(um.ops.exp(x) @ w), wrt=w)[1]
+
+    graph = prepare(traced(function, np.ones((2, 3)), np.ones((3, 2))), lambda node: False)
+    assert names(graph).count("matmul") == 1, "the forward product is not needed for the gradient, nor is the gradient of x"
+
+
+# -------------------------------------------------------------------------------------------------------------------- fold
+
+
+class Cell(Variable):
+    def __init__(self, *shape: int) -> None:
+        self.shape = shape
+
+
+FOLDS: dict[str, tuple[Callable[[Any], Any], list[str]]] = {
+    "constants are computed": (lambda x: x * (um.ops.asarray(2.0) * 3.0 + um.ops.sqrt(um.ops.asarray(4.0))), ["constant", "multiply"]),
+    "times one": (lambda x: x * 1.0, []),
+    "one times": (lambda x: 1 * x, []),
+    "over one": (lambda x: x / 1, []),
+    "plus zero": (lambda x: x + 0, []),
+    "minus zero": (lambda x: x - 0.0, []),
+    "to the first power": (lambda x: x**1.0, []),
+    "reshape to the same shape": (lambda x: um.ops.reshape(x, (2, 3)), []),
+    "broadcast to the same shape": (lambda x: um.ops.broadcast_to(x, (2, 3)), []),
+    "identity permutation": (lambda x: um.ops.permute_dims(x, (0, 1)), []),
+    "cast to the same dtype": (lambda x: um.ops.cast(x, "float64"), []),
+    "reshapes in a row": (lambda x: um.ops.reshape(um.ops.reshape(um.ops.reshape(x, (6,)), (3, 2)), (1, 6)), ["reshape"]),
+    "reshape and back": (lambda x: um.ops.reshape(um.ops.reshape(x, (6,)), (2, 3)), []),
+    "broadcasts in a row": (lambda x: um.ops.broadcast_to(um.ops.broadcast_to(x, (1, 2, 3)), (4, 2, 3)), ["broadcast_to"]),
+    "a broadcast that addition does by itself": (lambda x: x + um.ops.broadcast_to(um.ops.exp(x[0]), (2, 3)), ["slice", "reshape", "exp", "add"]),
+    "the same computed twice": (lambda x: um.ops.exp(x) + um.ops.exp(x), ["exp", "add"]),
+    "the same constants": (lambda x: (x * 3.0) + um.ops.sin(x * 3.0), ["constant", "multiply", "sin", "add"]),
+    "stop_gradient": (lambda x: um.ops.stop_gradient(x) * 2.0, ["constant", "multiply"]),
+}
+
+
+@pytest.mark.parametrize("name", FOLDS)
+def test_folds(name: str) -> None:
+    function, expected = FOLDS[name]
+    graph = traced(function, X[3])
+    folded = prepare(graph, lambda node: False)
+    assert sorted(names(folded)) == sorted(expected)
+    same(folded, plain(graph), X[3:])
+
+
+KEPT: dict[str, Callable[[Any], Any]] = {
+    "one of a wider shape": lambda x: x[0] * um.ops.ones((2, 3)),
+    "zero of a wider shape": lambda x: x[0] + um.ops.zeros((2, 3)),
+    "one of another dtype": lambda x: um.ops.astype(x, "int64") * 1.0,
+    "one, an integer or true": lambda x: um.ops.stack([um.ops.astype(um.ops.asarray(v), "float64") / (i + 1) for i, v in enumerate((1, 1.0, True))]),
+    "zero of either sign": lambda x: (
+        1.0 / (um.ops.full((1,), 0.0) * x[0, :1]) + um.ops.where(x[0, :1] > 0, 1.0 / (um.ops.asarray(-0.0) * x[0, :1]), 1.0) * 0.0 + x[0, :1]
+    ),
+    "infinities": lambda x: x + um.ops.log(um.ops.asarray(0.0)),
+    "not a number": lambda x: x * um.ops.sqrt(um.ops.asarray(-1.0)),
+    "overflow": lambda x: x * um.ops.exp(um.ops.asarray(1000.0)),
+    "division by zero": lambda x: x * (um.ops.asarray(1.0) / 0.0),
+    "root of a negative number": lambda x: x * um.ops.asarray(-8.0) ** 0.5,
+    "two tensors that are constants of one value and other shapes": lambda x: um.ops.sum(um.ops.ones((2,))) * x + um.ops.sum(um.ops.ones((3,))),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_only_looks_alike_is_kept_apart(name: str) -> None:
+    graph = traced(KEPT[name], X[3])
+    same(prepare(graph, lambda node: False), plain(graph), X[3:])
+
+
+def test_zeros_of_either_sign_are_two_constants() -> None:
+    graph = traced(lambda x: (x / um.ops.asarray(0.0), x / um.ops.asarray(-0.0)), X[3])
+    plus, minus = run(fold(graph), X[3:])
+    assert (plus == np.inf).all() and (minus == -np.inf).all()
+
+
+def test_integers_are_folded_as_integers() -> None:
+    graph = traced(lambda x: um.ops.astype(x, "int64") * (um.ops.asarray(3) * 2) // 2, X[3])
+    same(fold(graph), graph, X[3:])
+    assert run(fold(graph), X[3:])[0].dtype == "int64"
+
+
+# ------------------------------------------------------------------------------------------------------------------- prune
+
+
+def test_what_no_result_and_no_update_needs_falls_away() -> None:
+    weight, unused = Cell(3), Cell(3)
+
+    def step(x: Any) -> Any:
+        um.ops.exp(x + unused)
+        weight.assign(weight + um.ops.sum(x, axis=0))
+        return {"loss": um.ops.mean(x)}
+
+    graph = trace(step, TensorSpec((N, 3), "float32"), names={weight: "w", unused: "u"}).graph
+    for g in (graph, plain(graph), prepare(graph, everything)):
+        assert "exp" not in names(g)
+        assert [(e.name, e.kind) for e, _ in g.updates] == [("w", "state")]
+        assert g.output_names == ("loss",)
+
+
+def test_inputs_keep_names_kinds_and_order_through_every_pass() -> None:
+    weight, rate = Cell(3, 2), um.Scalar(0.1)
+
+    def step(batch: Any) -> dict[str, Any]:
+        x, y = batch
+        loss, gradient = um.value_and_grad(lambda: um.losses.MSELoss()(x @ weight, y), wrt=weight)
+        weight.assign(weight - rate * gradient)
+        return {"loss": loss}
+
+    graph = trace(step, (TensorSpec((N, 3), "float32"), TensorSpec((N, 2), "float32")), names={weight: "w"}).graph
+    expected = [(e.kind, e.name, e.spec) for e in graph.inputs]
+    for g in (plain(graph), fold(graph), prepare(graph, everything), prepare(graph, lambda node: False, native_regions=True)):
+        assert [(e.kind, e.name, e.spec) for e in g.inputs] == expected
+        assert [e.name for e, _ in g.updates] == ["w"] and all(v.spec == e.spec for e, v in g.updates)
+        assert g.symbols == ("N",)
+
+
+def test_passes_leave_the_graph_they_are_given_as_it_was() -> None:
+    graph = traced(lambda x: um.value_and_grad(lambda: um.ops.sum(um.ops.gelu(x) * 1.0), wrt=x), X[3])
+    before = str(graph)
+    for _ in range(2):
+        prepare(graph, everything)
+        prepare(graph, lambda node: False, native_regions=True)
+    assert str(graph) == before
