@@ -149,7 +149,7 @@ def test_differentiating_a_random_program_before_or_after_folding_and_decomposin
         plain(prepare(graph, lambda node: False, native_regions=True)),
         plain(prepare(graph, everything, native_regions=True)),
     ):
-        same(other, base, X, rtol=1e-9)
+        same(other, base, X, rtol=1e-6)  # a cast rounds gradients too, before or after they are added up
 
 
 SAMPLES = [pytest.param(name, i, id=f"{name}-{i}") for name, op in catalogue.items() for i in range(len(op.samples))]
