@@ -22,7 +22,8 @@ demo: setup
 	$(BIN)/python examples/demo.py
 
 test: setup lint
-	$(BIN)/python -m pytest -q --doctest-modules unimodel tests
+	$(BIN)/python -m pytest -q --doctest-modules unimodel
+	$(BIN)/python -m pytest -q tests
 	for backend in numpy torch tensorflow mxnet; do \
 		(! test -d backends/$$backend/tests || $(BIN)/python -m pytest -q backends/$$backend/tests) || exit 1; \
 		$(BIN)/python -m pytest -q --pyargs unimodel_conformance --backend $$backend || exit 1; \
