@@ -1,16 +1,40 @@
 """Layers, with PyTorch's names, arguments, defaults and state-dict keys."""
 
-from unimodel.nn.activation import ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
+from unimodel.nn.activation import (
+    CELU,
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    Mish,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softmax2d,
+    Softmin,
+    Softplus,
+    Softsign,
+    Tanh,
+    Tanhshrink,
+)
 from unimodel.nn.container import ModuleDict, ModuleList, Sequential
 from unimodel.nn.conv import Conv2d
 from unimodel.nn.dropout import Dropout
 from unimodel.nn.linear import Embedding, Flatten, Identity, Linear
 from unimodel.nn.normalization import BatchNorm1d, BatchNorm2d, LayerNorm
+from unimodel.nn.piecewise import Hardshrink, Hardsigmoid, Hardswish, Hardtanh, PReLU, ReLU6, RReLU, Softshrink, Threshold
 from unimodel.nn.pooling import AvgPool2d, MaxPool2d
 
 __all__ = [
+    "CELU",
     "ELU",
     "GELU",
+    "GLU",
+    "SELU",
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
@@ -18,19 +42,34 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
     "Identity",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LogSigmoid",
     "LogSoftmax",
     "MaxPool2d",
+    "Mish",
     "ModuleDict",
     "ModuleList",
+    "PReLU",
+    "RReLU",
     "ReLU",
+    "ReLU6",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softmax2d",
+    "Softmin",
     "Softplus",
+    "Softshrink",
+    "Softsign",
     "Tanh",
+    "Tanhshrink",
+    "Threshold",
 ]

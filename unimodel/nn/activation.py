@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from unimodel import ops
+from unimodel.errors import ShapeError
 from unimodel.model import Model
 
 
@@ -102,3 +103,85 @@ class LogSoftmax(Model):
 
     def forward(self, input: Any) -> Any:
         return ops.log_softmax(input, self.dim)
+
+
+class LogSigmoid(Model):
+    """``log(sigmoid(x))``, without overflow."""
+
+    def forward(self, input: Any) -> Any:
+        return ops.logsigmoid(input)
+
+
+class Softmin(Model):
+    """Softmax of ``-x`` along ``dim``."""
+
+    def __init__(self, dim: int = -1) -> None:
+        self.dim = dim
+
+    def forward(self, input: Any) -> Any:
+        return ops.softmin(input, self.dim)
+
+
+class Softmax2d(Model):
+    """Softmax over the channels of (N, C, H, W) or (C, H, W)."""
+
+    def forward(self, input: Any) -> Any:
+        if input.ndim not in (3, 4):
+            raise ShapeError("Softmax2d is for images.", expected="(N, C, H, W) or (C, H, W)", given=f"{input.dtype} {input.shape}")
+        return ops.softmax(input, -3)
+
+
+class Mish(Model):
+    """``x * tanh(softplus(x))``."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return ops.mish(input)
+
+
+class Softsign(Model):
+    """``x / (1 + abs(x))``."""
+
+    def forward(self, input: Any) -> Any:
+        return ops.softsign(input)
+
+
+class Tanhshrink(Model):
+    """``x - tanh(x)``."""
+
+    def forward(self, input: Any) -> Any:
+        return ops.tanhshrink(input)
+
+
+class GLU(Model):
+    """The first half along ``dim`` times the sigmoid of the second."""
+
+    def __init__(self, dim: int = -1) -> None:
+        self.dim = dim
+
+    def forward(self, input: Any) -> Any:
+        return ops.glu(input, self.dim)
+
+
+class SELU(Model):
+    """ELU with the scale and alpha that keep mean 0 and variance 1."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return ops.selu(input)
+
+
+class CELU(Model):
+    """``x`` where positive, ``alpha * (exp(x / alpha) - 1)`` elsewhere."""
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        if alpha == 0:
+            raise ShapeError("alpha divides, and cannot be 0.", given=repr(alpha))
+        self.alpha = alpha
+
+    def forward(self, input: Any) -> Any:
+        return ops.celu(input, self.alpha)

@@ -23,6 +23,7 @@ from unimodel.ops.loss import *
 from unimodel.ops.manipulation import *
 from unimodel.ops.normalization import *
 from unimodel.ops.optim import *
+from unimodel.ops.piecewise import *
 from unimodel.ops.pooling import *
 from unimodel.ops.random import *
 from unimodel.ops.reduction import *

@@ -8,26 +8,31 @@ from typing import Any
 import unimodel.ops as ops
 from unimodel.errors import ShapeError
 from unimodel.ops.definition import Application, composite
-from unimodel.ops.rules import (
-    canonical_axis,
-)
+from unimodel.ops.rules import axis_index, canonical_axis, known
 from unimodel.ops.samples import Sample, nonzero, normal, uniform
 from unimodel.tracing import Tensor
 
 __all__ = [
+    "celu",
     "elu",
     "gelu",
     "gelu_gradient",
+    "glu",
     "leaky_relu",
     "log_softmax",
     "log_softmax_gradient",
     "logsigmoid",
+    "mish",
     "relu",
     "relu_gradient",
+    "selu",
     "silu",
     "softmax",
     "softmax_gradient",
+    "softmin",
     "softplus",
+    "softsign",
+    "tanhshrink",
 ]
 
 
@@ -59,6 +64,23 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """``x`` where positive, ``alpha * (exp(x) - 1)`` elsewhere (Clevert et al. 2015)."""
     positive = ops.greater(x, 0)
     return ops.where(positive, x, alpha * ops.expm1(ops.where(positive, 0, x)))
+
+
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_SCALE = 1.0507009873554804934193349852946
+
+
+@composite(samples=[Sample(nonzero(2, 3))])
+def selu(x: Tensor) -> Tensor:
+    """elu with the scale and alpha that keep mean 0 and variance 1 (Klambauer et al. 2017)."""
+    return SELU_SCALE * elu(x, SELU_ALPHA)
+
+
+@composite(samples=[Sample(nonzero(2, 3)), Sample(nonzero(4), alpha=0.5)])
+def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """``x`` where positive, ``alpha * (exp(x / alpha) - 1)`` elsewhere: smooth for every alpha (Barron 2017)."""
+    positive = ops.greater(x, 0)
+    return ops.where(positive, x, alpha * ops.expm1(ops.where(positive, 0, x) / alpha))
 
 
 @composite(samples=[Sample(normal(2, 3)), Sample(normal(2, 3), approximate="tanh")])
@@ -105,6 +127,32 @@ def _(node: Application, g: Tensor) -> Any:
     return g * ops.sigmoid(node.inputs[0])
 
 
+@composite(samples=[Sample(normal(2, 3)), Sample(uniform(-40, 40, 5), gradient=False)])
+def mish(x: Tensor) -> Tensor:
+    """``x * tanh(softplus(x))`` (Misra 2019)."""
+    return x * ops.tanh(softplus(x))
+
+
+@composite(samples=[Sample(nonzero(2, 3))])
+def softsign(x: Tensor) -> Tensor:
+    """``x / (1 + abs(x))``."""
+    return x / (1.0 + ops.abs(x))
+
+
+def tanhshrink(x: Any) -> Tensor:
+    """``x - tanh(x)``."""
+    return ops.subtract(x, ops.tanh(x))
+
+
+def glu(x: Any, dim: int = -1) -> Tensor:
+    """The first half along ``dim`` times the sigmoid of the second (Dauphin et al. 2017)."""
+    size = known(x.shape[axis_index(dim, x.ndim)])
+    if size % 2:
+        raise ShapeError("glu halves a dimension.", expected=f"an even size in dimension {dim}", given=f"shape {x.shape}")
+    first, second = ops.split(x, size // 2, dim)
+    return ops.multiply(first, ops.sigmoid(second))
+
+
 def logsigmoid(x: Any) -> Tensor:
     """``log(sigmoid(x))``, without overflow."""
     return -softplus(-x)
@@ -144,3 +192,8 @@ def _(node: Application, g: Tensor) -> Any:
 def log_softmax_gradient(g: Tensor, y: Tensor, axis: int) -> Tensor:
     """The gradient of log_softmax whose result is ``y``."""
     return g - ops.exp(y) * ops.sum(g, axis=axis, keepdims=True)
+
+
+def softmin(x: Any, axis: int = -1) -> Tensor:
+    """softmax of ``-x``."""
+    return softmax(ops.negative(x), axis=axis)
