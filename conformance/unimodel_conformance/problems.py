@@ -47,7 +47,7 @@ class Attend(um.Model):
     heads = 2
 
     def __init__(self, width: int) -> None:
-        self.qkv = um.nn.Linear(width, 3 * width)
+        self.qkv = um.nn.Linear(width, 3 * width, bias=False)
         self.out = um.nn.Linear(width, width)
 
     def forward(self, x: Any) -> Any:
@@ -100,7 +100,7 @@ def _sequence() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is trained, how long, and whether its network pools by maximum, where a near-tie parts two honest float32 kernels."""
+    """What is trained, how long, and whether its network has so many maxima that a near-tie will part two honest float32 kernels once in a while."""
 
     name: str
     model: Callable[[], um.Model]

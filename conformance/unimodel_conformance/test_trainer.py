@@ -79,31 +79,35 @@ class Lockstep(um.Trainer):
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=by_name)
 def test_float32_lockstep(subject: Subject, problem: Problem, tmp_path: Path) -> None:
-    """Float32, one step from each of many states along the float64 reference's path: loss within 2e-6, gradients and new parameters within 1e-4 of their norm."""
+    """Float32, one step from each of 200 states along the float64 reference's path: loss within 2e-6, gradients and new parameters within 1e-4 of their norm.
+
+    A gradient is compared with 1e-6 of the whole model's norm where it is smaller than a hundredth of that. Where maxima are pooled, a near-tie may part 2 steps of the 200.
+    """
     reference = problem.trainer(Lockstep, backend="numpy", precision="float64")
     trainer = problem.trainer(Lockstep, precision="float32")
     x, y = problem.data
-    size = problem.batch_size
+    size, parted = problem.batch_size, []
     for step in range(200):
-        rows = um.random.permutation(SEED, "lockstep", step // 7, len(x))[(step % 6) * size : (step % 6 + 1) * size]
+        rows = um.random.permutation(SEED, "lockstep", step // 6, len(x))[(step % 6) * size : (step % 6 + 1) * size]
         reference.save(tmp_path / "state.um")
         trainer.load(tmp_path / "state.um")
         wanted, given = reference.train_step((x[rows], y[rows])), trainer.train_step((x[rows], y[rows]))
         a, e = float(given["loss"]), float(wanted["loss"])
         assert abs(a - e) <= 2e-6 * abs(e), f"step {step}: loss {a!r}, reference {e!r} (relative {abs(a - e) / abs(e):.1e})"
-        whole = math.sqrt(sum(float(np.sum(np.asarray(v) ** 2)) for n, v in wanted.items() if n != "loss"))
-        for name in wanted:
-            if name != "loss":
-                _near(np.asarray(given[name]), np.asarray(wanted[name]), f"step {step}: {name}", floor=whole * 1e-6)
+        gradients = {n: np.asarray(v) for n, v in wanted.items() if n != "loss"}
+        whole = math.sqrt(sum(float(np.sum(v**2)) for v in gradients.values()))
         after = trainer.model.state_dict()
-        for name, array in reference.model.state_dict().items():
-            _near(after[name], array, f"step {step}: new {name}", floor=0.0)
+        found = [_apart(np.asarray(given[n]), v, n, 1e-6 * whole) for n, v in gradients.items()]
+        found += [_apart(after[n], v, f"new {n}", 0.0) for n, v in reference.model.state_dict().items()]
+        if any(found):
+            parted.append(f"step {step}: {next(filter(None, found))}")
+        assert len(parted) <= 2 * problem.max_pooling, "; ".join(parted)
 
 
-def _near(given: Array, wanted: Array, what: str, floor: float) -> None:
+def _apart(given: Array, wanted: Array, what: str, least: float) -> str:
     norm = float(np.linalg.norm(wanted))
     error = float(np.linalg.norm(np.asarray(given, "float64") - wanted))
-    assert error <= 1e-4 * norm or (norm <= floor and error <= floor), f"{what}: off by {error:.1e}, {error / max(norm, 1e-300):.1e} of its norm"
+    return "" if error <= max(1e-4 * norm, least) else f"{what} is off by {error:.1e}, {error / max(norm, 1e-300):.1e} of its norm"
 
 
 @pytest.mark.parametrize("problem", [p for p in PROBLEMS if not p.max_pooling], ids=by_name)

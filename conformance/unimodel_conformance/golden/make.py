@@ -293,12 +293,13 @@ class Problem:
             array = how * (2 * uniform(self.seed, f"init/{name}", count) - 1)
         self.state[name] = tensor(array.reshape(shape), True)
 
-    def linear(self, name: str, inside: int, outside: int) -> None:
+    def linear(self, name: str, inside: int, outside: int, bias: bool = True) -> None:
         self.weight(f"{name}.weight", (outside, inside), 1 / math.sqrt(inside))
-        self.weight(f"{name}.bias", (outside,), 1 / math.sqrt(inside))
+        if bias:
+            self.weight(f"{name}.bias", (outside,), 1 / math.sqrt(inside))
 
     def apply_linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        return F.linear(x, self.state[f"{name}.weight"], self.state[f"{name}.bias"])
+        return F.linear(x, self.state[f"{name}.weight"], self.state.get(f"{name}.bias"))
 
     def drop(self, name: str, x: torch.Tensor, p: float) -> torch.Tensor:
         if not self.training:
@@ -463,7 +464,7 @@ class Sequence(Problem):
         for name in ("norm1", "norm2", "norm3"):
             self.weight(f"{name}.weight", (self.width,), (1.0,))
             self.weight(f"{name}.bias", (self.width,), (0.0,))
-        self.linear("attend.qkv", self.width, 3 * self.width)
+        self.linear("attend.qkv", self.width, 3 * self.width, bias=False)  # softmax does not see a bias of the keys: its gradient is noise
         self.linear("attend.out", self.width, self.width)
         self.linear("up", self.width, 2 * self.width)
         self.linear("down", 2 * self.width, self.width)
