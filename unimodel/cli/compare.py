@@ -16,8 +16,8 @@ from unimodel.cli.agreement import FLOAT64_STEPS, Curves, Verdict, judge
 from unimodel.cli.apart import Outcome, call_apart
 from unimodel.cli.backends import installed_framework
 from unimodel.cli.console import print_json, refuse, say, table, working
-from unimodel.cli.script import Arguments, Script, exit_status, known, own_line, run_as_main, show_error
-from unimodel.errors import PluginError, UnimodelError
+from unimodel.cli.script import Arguments, Script, describe, exit_status, known, run_as_main, show_error
+from unimodel.errors import PluginError
 from unimodel.recording import Recording, StopRecording, recorded
 
 
@@ -181,7 +181,7 @@ def record(script: str, arguments: list[str], backend: str, precision: str | Non
             error = f"the script ended with exit status {status}" if status else None
         except (Exception, KeyboardInterrupt) as problem:
             show_error(problem, path)
-            error = _describe(problem, path)
+            error = describe(problem, path)
     seconds = time.perf_counter() - started - plugins.import_seconds.get(backend, 0.0)
     result = {
         "error": error,
@@ -194,13 +194,6 @@ def record(script: str, arguments: list[str], backend: str, precision: str | Non
         "max_pooling": any("max_pool" in op for op in recording.ops),
     }
     return result | _of_the_backend(backend)
-
-
-def _describe(error: BaseException, script: Path) -> str:
-    if isinstance(error, UnimodelError):
-        return f"{type(error).__name__}: {error}"
-    place = own_line(error, script)
-    return f"{type(error).__name__}: {error}" + (f" ({place})" if place else "")
 
 
 def _of_the_backend(name: str) -> dict[str, str | None]:

@@ -15,7 +15,7 @@ import typer
 
 from unimodel import plugins
 from unimodel.cli.console import explain
-from unimodel.errors import PluginError
+from unimodel.errors import PluginError, UnimodelError
 
 Script = Annotated[Path, typer.Argument(metavar="SCRIPT", exists=True, dir_okay=False, show_default=False, help="A Python script that trains.")]
 Arguments = Annotated[
@@ -66,6 +66,14 @@ def own_line(error: BaseException, script: Path) -> str:
             line = trace.tb_lineno
         trace = trace.tb_next
     return "" if line is None else f"{script}:{line}"
+
+
+def describe(error: BaseException, script: Path) -> str:
+    """An error as one text, with the line of the script it came from."""
+    if isinstance(error, UnimodelError):
+        return f"{type(error).__name__}: {error}"
+    place = own_line(error, script)
+    return f"{type(error).__name__}: {error}" + (f" ({place})" if place else "")
 
 
 def show_error(error: BaseException, script: Path) -> None:
