@@ -159,6 +159,12 @@ def mean(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     return sum(x, axis=axis, keepdims=keepdims) / count
 
 
+@mean.vjp
+def _(node: Application, g: Tensor) -> Any:
+    shape = node.inputs[0].shape
+    return ops.broadcast_to(_restore(g / product(tuple(shape[a] for a in node.attrs["axis"])), node), shape)
+
+
 @composite(canonical=canonical_axes, samples=REDUCTIONS)
 def var(x: Tensor, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """The variance over ``axis``, divided by ``n - correction`` (the Array API's default 0 is the biased one)."""

@@ -92,7 +92,7 @@ class TorchExecutable(Executable):
             raise self.explained(error) from error
 
     def read(self, handle: Any) -> list[np.ndarray]:
-        return [np.array(to_numpy(value, dtype)) for value, dtype in zip(handle, self.outputs, strict=True)]
+        return [to_numpy(value, dtype).copy() for value, dtype in zip(handle, self.outputs, strict=True)]
 
     def explained(self, error: Exception) -> BackendError:
         """A failure with the user's line: that of the program's line which was running."""
