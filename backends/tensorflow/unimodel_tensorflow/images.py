@@ -66,11 +66,9 @@ def kernel_padding(sizes: Sequence[int], window: Sequence[int], stride: Sequence
     """The padding a kernel can do itself, and what is left to be done before it."""
     same = []
     for n, k, s in zip(sizes, window, stride, strict=True):
-        missing = max((-(-n // s) - 1) * s + k - n, 0)
+        missing = (-(-n // s) - 1) * s + k - n
         same.append((missing // 2, missing - missing // 2))
-    if list(pads) == same:
-        return "SAME", [(0, 0)] * len(sizes)
-    return "VALID", pads
+    return ("SAME", [(0, 0)] * len(sizes)) if list(pads) == same else ("VALID", pads)
 
 
 def int32_shape(shape: Sequence[Any]) -> Any:
@@ -88,7 +86,8 @@ class Convolution:
         self.rank = len(kernel) + 2
         if self.rank > 5:
             raise UnsupportedError("TensorFlow convolves over 1 to 3 dimensions.", given=f"{len(kernel)} spatial dimensions", source=node.source)
-        self.sizes, self.kernel, self.stride, self.dilation = wide(sizes), wide(kernel), wide(attrs["stride"]), wide(attrs["dilation"])
+        self.sizes, self.kernel, self.stride = wide(sizes), wide(kernel), wide(attrs["stride"])
+        self.dilation = [d if k > 1 else 1 for k, d in zip(self.kernel, wide(attrs["dilation"]), strict=True)]
         self.groups: int = attrs["groups"]
         self.extent = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
         padding, self.pads = kernel_padding(self.sizes, self.extent, self.stride, wide(attrs["padding"], (0, 0)))
@@ -215,9 +214,16 @@ def _(node: Any, x: Any) -> Any:
     pool = Pool(node, spatial(node))
     padded = pad(image(node, x), pool.pads, -math.inf)
     values = raw.MaxPool(input=padded, **pool.options)
-    # that kernel passes over NaN; the mean of values between 0 and 6 is NaN just where one of them is
-    bounded = raw.AvgPool(value=raw.Relu6(features=padded), **pool.options)
-    values = raw.AddV2(x=values, y=raw.Mul(x=bounded, y=constant(0.0, x.dtype.name)))
+
+    def exact() -> Any:
+        """That kernel passes over NaN, and its least result is finite; a mean of values between 0 and 6 is NaN just where one of them is."""
+        bounded = raw.AvgPool(value=raw.Relu6(features=padded), **pool.options)
+        least = raw.Fill(dims=raw.Shape(input=values), value=constant(-math.inf, x.dtype.name))
+        floored = raw.Select(condition=raw.Equal(x=values, y=constant(x.dtype.min, x.dtype.name)), x=least, y=values)
+        return raw.AddV2(x=floored, y=raw.Mul(x=bounded, y=constant(0.0, x.dtype.name)))
+
+    # a sum of squares is finite where nothing needs that care, and is the cheapest way to see
+    values = tf.cond(raw.IsFinite(x=raw.L2Loss(t=x)), lambda: values, exact)
 
     def indices() -> Any:
         if not marked(node):

@@ -221,9 +221,21 @@ def native_module(graph: Graph, store: Store) -> Any:
         raise UnsupportedError(
             "this forward reads host numbers that change from step to step; an artifact has no host.", given=forward.of_kind("scalar")[0].name
         )
-    root = tf.Module()
+    batch = forward.of_kind("batch")
+
+    class Native(tf.Module):
+        @tf.function(input_signature=[signature(e) for e in batch], autograph=False)
+        def __call__(self, *arguments: Any) -> Any:
+            writer = Writer(sizes_of(batch, arguments), [])
+            writer.values.update({value: variable.read_value() for value, variable in variables.items()})
+            writer.values.update(zip((e.value for e in batch), arguments, strict=True))
+            writer.write(forward.nodes)
+            outputs = tuple(writer.tensor(v) for v in forward.outputs)
+            return outputs[0] if len(outputs) == 1 else outputs
+
     with tf.init_scope(), tf.device(CPU):
         variables = {e.value: tf.Variable(store.read(e.name), trainable=e.spec.is_float, name=e.name) for e in forward.of_kind("state")}
+    root = Native()
     for entry in forward.of_kind("state"):
         *path, last = entry.name.split(".")
         place = root
@@ -232,15 +244,4 @@ def native_module(graph: Graph, store: Store) -> Any:
                 setattr(place, part, tf.Module())
             place = getattr(place, part)
         setattr(place, last, variables[entry.value])
-    batch = forward.of_kind("batch")
-
-    def call(*arguments: Any) -> Any:
-        writer = Writer(sizes_of(batch, arguments), [])
-        writer.values.update({value: variable.read_value() for value, variable in variables.items()})
-        writer.values.update(zip((e.value for e in batch), arguments, strict=True))
-        writer.write(forward.nodes)
-        outputs = tuple(writer.tensor(v) for v in forward.outputs)
-        return outputs[0] if len(outputs) == 1 else outputs
-
-    root.__call__ = tf.function(call, input_signature=[signature(e) for e in batch], autograph=False)
     return root
