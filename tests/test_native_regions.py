@@ -92,3 +92,8 @@ def test_a_missing_lowering_inside_a_region_is_refused_before_anything_runs() ->
 
     with pytest.raises(UnsupportedError, match="no lowering for"):
         run(Short(), "native")
+
+
+def test_a_trainer_refuses_at_its_door_what_its_backend_does_not_claim() -> None:
+    with pytest.raises(UnsupportedError, match="differentiation='native' needs native differentiation"):
+        um.Trainer(um.nn.Linear(2, 1), loss=um.losses.MSELoss(), optimizer=um.optim.SGD(lr=0.1), backend="numpy", differentiation="native")

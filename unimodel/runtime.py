@@ -74,10 +74,12 @@ class Runtime:
         self.backend: Backend = plugins.load(plugins.choose(backend))(device)
         if precision == "float64":
             self.backend.require(Capability.FLOAT64, "precision='float64'")
+        self.options = options or CompileOptions()
+        if self.options.differentiation == "native":
+            self.backend.require(Capability.NATIVE_DIFFERENTIATION, "differentiation='native'")
         self.float_dtype = PRECISIONS[precision]
         self.precision = precision
         self.seed = seed
-        self.options = options or CompileOptions()
         self.models = dict(models)
         self.names: dict[Variable, str] = {}
         self.variables: dict[str, State] = {}
