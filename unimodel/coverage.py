@@ -56,7 +56,7 @@ LAYERS: dict[str, Example] = {
     "Softmax": (partial(nn.Softmax, 1), (_floats(3),)),
     "LogSoftmax": (partial(nn.LogSoftmax, 1), (_floats(3),)),
 }
-"""A layer of each kind, and what goes into it; containers need nothing of their own."""
+"""Layers that most models are made of, and what goes into each. A layer that is not here counts through the composites it calls."""
 
 LOSSES: dict[str, Example] = {
     "MSELoss": (losses.MSELoss, (_floats(3), _floats(3))),
@@ -64,7 +64,7 @@ LOSSES: dict[str, Example] = {
     "CrossEntropyLoss": (losses.CrossEntropyLoss, (_floats(3), _classes())),
     "BCEWithLogitsLoss": (losses.BCEWithLogitsLoss, (_floats(3), _floats(3))),
 }
-"""A loss of each kind, and its input and target."""
+"""The commonest losses, with input and target."""
 
 
 @dataclass(frozen=True, slots=True)
