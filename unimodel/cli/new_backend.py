@@ -102,7 +102,9 @@ def _show_to_do(backend: type[Backend]) -> None:
         return
     shared = [step for step in steps if step.awaited_by]
     if shared:
-        table(("add", "then complete", "awaited by"), [(s.primitive, ", ".join(s.completes) or "-", str(s.awaited_by)) for s in shared], numeric=("awaited by",))
+        table(
+            ("add", "then complete", "awaited by"), [(s.primitive, ", ".join(s.completes) or "-", str(s.awaited_by)) for s in shared], numeric=("awaited by",)
+        )
     alone = [step.primitive for step in steps if not step.awaited_by]
     if alone:
         print(f"{'Then, which' if shared else 'Missing, and'} only those who call them need: {', '.join(alone)}")
