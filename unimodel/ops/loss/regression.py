@@ -116,7 +116,8 @@ def gaussian_nll(input: Tensor, target: Tensor, var: Tensor, full: bool = False,
 
     ``var`` broadcasts against input. As in PyTorch its gradient passes the bound as if it were not there.
     """
-    var = ops.maximum(var, eps)
+    # below the bound the value is the bound's and the gradient is var's, also where a framework differentiates this body
+    var = ops.where(ops.less(var, eps), eps + (var - ops.stop_gradient(var)), var)
     difference = input - same_shape(input, target)
     return 0.5 * (ops.log(var) + difference * difference / var + (math.log(2.0 * math.pi) if full else 0.0))
 
