@@ -171,11 +171,12 @@ def loss_of(outputs: Sequence[Any]) -> Any:
     return total
 
 
-def gradients(case: Case, tensors: Sequence[Any]) -> tuple[Any, ...]:
-    """The loss and its gradients for the case's float inputs."""
+def gradients(case: Case, tensors: Sequence[Any], call: Callable[[Sequence[Any]], tuple[Any, ...]] | None = None) -> tuple[Any, ...]:
+    """The loss and its gradients for the case's float inputs; ``call`` stands in for the op."""
+    call = call or case.call
     places = float_places(case)
     wrt = [tensors[i] for i in places]
-    loss, grads = value_and_grad(lambda: loss_of(case.call(tensors)), wrt=wrt)
+    loss, grads = value_and_grad(lambda: loss_of(call(tensors)), wrt=wrt)
     return (loss, *(0.0 * t if g is None else g for g, t in zip(grads, wrt, strict=True)))
 
 

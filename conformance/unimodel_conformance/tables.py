@@ -28,6 +28,11 @@ def normal(*shape: int) -> tuple[Any, ...]:
     return ("normal", shape)
 
 
+def wide(*shape: int) -> tuple[Any, ...]:
+    """Normal numbers times 4."""
+    return ("wide", shape)
+
+
 def distinct(*shape: int) -> tuple[Any, ...]:
     return ("distinct", shape)
 
@@ -92,6 +97,26 @@ LAYERS: list[Entry] = [
     _layer("Tanh", normal(N, 5)),
     _layer("Softplus", normal(N, 5)),
     _layer("Softplus", normal(N, 5), "beta", beta=3.0, threshold=2.0),
+    _layer("SELU", normal(N, 5)),
+    _layer("CELU", normal(N, 5)),
+    _layer("CELU", normal(N, 5), "alpha", alpha=0.4),
+    _layer("Mish", normal(N, 5)),
+    _layer("Softsign", normal(N, 5)),
+    _layer("LogSigmoid", normal(N, 5)),
+    _layer("Tanhshrink", normal(N, 5)),
+    _layer("ReLU6", wide(N, 5)),
+    _layer("Hardtanh", wide(N, 5), min_val=-2.0, max_val=0.5),
+    _layer("Hardsigmoid", wide(N, 5)),
+    _layer("Hardswish", wide(N, 5)),
+    _layer("Hardshrink", normal(N, 5), lambd=0.7),
+    _layer("Softshrink", normal(N, 5), lambd=0.7),
+    _layer("Threshold", normal(N, 5), threshold=0.2, value=-3.0),
+    _layer("PReLU", normal(N, 5)),
+    _layer("PReLU", normal(N, 3, 2), "channels", num_parameters=3),
+    _layer("GLU", normal(N, 6)),
+    _layer("GLU", normal(N, 4, 3), "dim", dim=1),
+    _layer("Softmin", normal(N, 5), dim=1),
+    _layer("Softmax2d", normal(N, 3, 2, 2)),
     _layer("Softmax", normal(N, 5, 2), dim=1),
     _layer("LogSoftmax", normal(N, 5, 2), dim=-1),
 ]
@@ -99,6 +124,7 @@ LAYERS: list[Entry] = [
 
 LAYERS_TESTED_BY_HAND = {
     "Dropout": "its masks are core's own, not PyTorch's",
+    "RReLU": "its slopes are random in train mode",
     "Sequential": "a container",
     "ModuleList": "a container",
     "ModuleDict": "a container",
@@ -107,30 +133,58 @@ LAYERS_TESTED_BY_HAND = {
 _CLASSES = 5
 
 
-def _loss(name: str, input: tuple[Any, ...], target: tuple[Any, ...], /, note: str = "", **kwargs: Any) -> Entry:
-    return Entry(f"{name}{'-' + note if note else ''}", name, kwargs, (input, target))
+# "logits" go through log_softmax before the loss: PyTorch's CTC has the gradient of both together
+def _loss(name: str, *inputs: tuple[Any, ...], note: str = "", **kwargs: Any) -> Entry:
+    return Entry(f"{name}{'-' + note if note else ''}", name, kwargs, inputs)
 
 
 _LOSSES = [
     _loss("MSELoss", normal(N, 3), normal(N, 3)),
     _loss("L1Loss", normal(N, 3), normal(N, 3)),
     _loss("CrossEntropyLoss", normal(N, _CLASSES), integers(_CLASSES, N)),
-    _loss("CrossEntropyLoss", normal(N, _CLASSES), integers(_CLASSES, N), "smooth", label_smoothing=0.1),
-    _loss("CrossEntropyLoss", normal(N, _CLASSES), integers(_CLASSES, N), "weight", weight=[0.5, 2.0, 1.0, 0.1, 3.0]),
-    _loss("CrossEntropyLoss", normal(N, _CLASSES), ("ignoring", (N,), _CLASSES, -100), "ignore"),
+    _loss("CrossEntropyLoss", normal(N, _CLASSES), integers(_CLASSES, N), note="smooth", label_smoothing=0.1),
+    _loss("CrossEntropyLoss", normal(N, _CLASSES), integers(_CLASSES, N), note="weight", weight=[0.5, 2.0, 1.0, 0.1, 3.0]),
+    _loss("CrossEntropyLoss", normal(N, _CLASSES), ("ignoring", (N,), _CLASSES, -100), note="ignore"),
     _loss(
         "CrossEntropyLoss",
         normal(N, _CLASSES, 3),
         ("ignoring", (N, 3), _CLASSES, 1),
-        "all",
+        note="all",
         weight=[0.5, 2.0, 1.0, 0.1, 3.0],
         ignore_index=1,
         label_smoothing=0.2,
     ),
-    _loss("CrossEntropyLoss", normal(N, _CLASSES, 2, 3), integers(_CLASSES, N, 2, 3), "images"),
-    _loss("CrossEntropyLoss", normal(N, _CLASSES), ("probabilities", (N, _CLASSES)), "probabilities", label_smoothing=0.1, weight=[0.5, 2.0, 1.0, 0.1, 3.0]),
+    _loss("CrossEntropyLoss", normal(N, _CLASSES, 2, 3), integers(_CLASSES, N, 2, 3), note="images"),
+    _loss(
+        "CrossEntropyLoss", normal(N, _CLASSES), ("probabilities", (N, _CLASSES)), note="probabilities", label_smoothing=0.1, weight=[0.5, 2.0, 1.0, 0.1, 3.0]
+    ),
     _loss("BCEWithLogitsLoss", normal(N, 3), unit(N, 3)),
-    _loss("BCEWithLogitsLoss", normal(N, 3), unit(N, 3), "weights", weight=[0.5, 2.0, 1.0], pos_weight=[3.0, 0.3, 1.0]),
+    _loss("BCEWithLogitsLoss", normal(N, 3), unit(N, 3), note="weights", weight=[0.5, 2.0, 1.0], pos_weight=[3.0, 0.3, 1.0]),
+    _loss("BCELoss", ("inside", (N, 3)), unit(N, 3)),
+    _loss("BCELoss", ("inside", (N, 3)), unit(N, 3), note="weight", weight=[0.5, 2.0, 1.0]),
+    _loss("NLLLoss", normal(N, _CLASSES), integers(_CLASSES, N)),
+    _loss("NLLLoss", normal(N, _CLASSES, 3), ("ignoring", (N, 3), _CLASSES, 1), note="all", weight=[0.5, 2.0, 1.0, 0.1, 3.0], ignore_index=1),
+    _loss("KLDivLoss", normal(N, 5), ("probabilities", (N, 5))),
+    _loss("KLDivLoss", normal(N, 5), normal(N, 5), note="log", log_target=True),
+    _loss("HuberLoss", wide(N, 3), normal(N, 3), delta=1.7),
+    _loss("SmoothL1Loss", wide(N, 3), normal(N, 3), beta=0.6),
+    _loss("PoissonNLLLoss", normal(N, 3), ("counts", (N, 3))),
+    _loss("PoissonNLLLoss", ("inside", (N, 3)), ("counts", (N, 3)), note="all", log_input=False, full=True, eps=0.01),
+    _loss("GaussianNLLLoss", normal(N, 3), normal(N, 3), ("inside", (N, 3))),
+    _loss("GaussianNLLLoss", normal(N, 3), normal(N, 3), ("inside", (N, 3)), note="full", full=True, eps=0.3),
+    _loss("SoftMarginLoss", normal(N, 3), ("signs", (N, 3))),
+    _loss("HingeEmbeddingLoss", wide(N, 3), ("signs", (N, 3)), margin=1.5),
+    _loss("MultiLabelSoftMarginLoss", normal(N, 4), ("flags", (N, 4))),
+    _loss("MultiLabelSoftMarginLoss", normal(N, 4), ("flags", (N, 4)), note="weight", weight=[0.5, 2.0, 1.0, 3.0]),
+    _loss("MultiMarginLoss", normal(N, 4), integers(4, N)),
+    _loss("MultiMarginLoss", normal(N, 4), integers(4, N), note="all", p=2, margin=0.7, weight=[0.5, 2.0, 1.0, 3.0]),
+    _loss("MultiLabelMarginLoss", normal(N, 4), ("labels", (N, 4))),
+    _loss("MarginRankingLoss", normal(N), normal(N), ("signs", (N,)), margin=0.4),
+    _loss("CosineEmbeddingLoss", normal(N, 3), normal(N, 3), ("signs", (N,)), margin=0.2),
+    _loss("TripletMarginLoss", normal(N, 3), normal(N, 3), normal(N, 3)),
+    _loss("TripletMarginLoss", normal(N, 3), normal(N, 3), normal(N, 3), note="all", margin=2.0, p=3.0, swap=True, eps=0.01),
+    _loss("TripletMarginWithDistanceLoss", normal(N, 3), normal(N, 3), normal(N, 3), margin=1.5, swap=True),
+    _loss("CTCLoss", ("logits", (6, N, 4)), ("range", (N, 3), 1, 4), ("values", (N,), 6, 6, 5, 6), ("values", (N,), 3, 2, 1, 3)),
 ]
 LOSSES: list[Entry] = [
     Entry(f"{e.id}-{reduction}", e.name, {**e.kwargs, "reduction": reduction}, e.inputs) for e in _LOSSES for reduction in ("mean", "sum", "none")
@@ -216,7 +270,22 @@ SCHEDULES: list[Entry] = [
     Entry("CosineAnnealingLR", "CosineAnnealingLR", {"T_max": 6}),
     Entry("CosineAnnealingLR-eta_min", "CosineAnnealingLR", {"T_max": 5, "eta_min": 0.01}),
     Entry("LambdaLR", "LambdaLR", {"lr_lambda": "1 / (1 + t)"}),
+    Entry("MultiplicativeLR", "MultiplicativeLR", {"lr_lambda": "0.9 if t % 2 else 0.7"}),
+    Entry("ExponentialLR", "ExponentialLR", {"gamma": 0.8}),
+    Entry("MultiStepLR", "MultiStepLR", {"milestones": [2, 5, 6], "gamma": 0.5}),
+    Entry("ConstantLR", "ConstantLR", {"factor": 0.4, "total_iters": 4}),
+    Entry("LinearLR", "LinearLR", {"start_factor": 0.2, "end_factor": 0.9, "total_iters": 6}),
+    Entry("PolynomialLR", "PolynomialLR", {"total_iters": 8, "power": 2.0}),
+    Entry("CosineAnnealingWarmRestarts", "CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.01}),
+    Entry("CyclicLR", "CyclicLR", {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 3, "step_size_down": 2, "mode": "triangular2", "cycle_momentum": False}),
+    Entry("OneCycleLR", "OneCycleLR", {"max_lr": 0.3, "total_steps": 13, "cycle_momentum": False}),
 ]
 """A function of the count t stands as text."""
 SCHEDULE_STEPS = 12
 FIRST_RATE = 0.1
+SCHEDULES_TESTED_BY_HAND = {
+    "LRScheduler": "the base of all",
+    "ReduceLROnPlateau": "follows a metric",
+    "ChainedScheduler": "made of others",
+    "SequentialLR": "made of others",
+}

@@ -84,6 +84,17 @@ def test_core_gradient(subject: Subject, op: str) -> None:
         assert not found, f"core's gradient of {op}: " + "; ".join(found)
 
 
+@pytest.mark.parametrize("op", [n for n in DIFFERENTIABLE if catalogue[n].composite and catalogue[n].vjp_rule is not None])
+def test_rule_is_the_gradient_of_the_body(subject: Subject, op: str) -> None:
+    """A composite's own gradient rule gives what differentiating its decomposition gives."""
+    cases = checked(op)
+    whole = run_together(subject, cases, subject.best, gradients, "core")
+    parts = run_together(subject, cases, subject.best, lambda case, tensors: gradients(case, tensors, case.decomposed), "core")
+    for case, a, b in zip(cases, whole, parts, strict=True):
+        for i, (x, y) in enumerate(zip(results(a), results(b), strict=True)):
+            assert not (d := difference(x, y, 100 * subject.tolerance(subject.best))), f"{case!r}: gradient {i} by its rule and by its body part: {d}"
+
+
 @FLOAT64
 @NATIVE
 @pytest.mark.parametrize("op", DIFFERENTIABLE)
@@ -148,6 +159,7 @@ KINKS: dict[str, tuple[Callable[..., Any], list[Any], list[Any]]] = {
     "pow": (lambda x: x**2 + x**3 + ops.pow(x, 0), [[-2.0, 0.0, 3.0]], [[8.0, 0.0, 33.0]]),
     "broadcast": (lambda x, y: x * y, [[[1.0], [2.0]], [1.0, 2.0, 3.0]], [[[6.0], [6.0]], [3.0, 3.0, 3.0]]),
     "cast": (lambda x: ops.astype(ops.astype(x, "float32"), "float64") * x, [[1.0, 2.0]], [[2.0, 4.0]]),
+    "gaussian_nll": (lambda v: ops.gaussian_nll(v * 0.0, v * 0.0 + 1.0, v, eps=0.3), [[0.1, 0.5, 2.0]], [[-3.888888888888889, -1.0, 0.125]]),
     "sigmoid": (lambda x: ops.sigmoid(x), [[-800.0, 0.0, 800.0]], [[0.0, 0.25, 0.0]]),
     "softplus": (lambda x: ops.softplus(x), [[-800.0, 0.0, 800.0]], [[0.0, 0.5, 1.0]]),
     "logsumexp": (lambda x: ops.logsumexp(x, axis=0), [[800.0, 800.0, -800.0]], [[0.5, 0.5, 0.0]]),

@@ -183,6 +183,19 @@ def test_dropout_rests_in_eval_mode(subject: Subject) -> None:
     assert not np.array_equal(um.nn.Dropout(0.5)(x), x), "in train mode nothing was dropped"
 
 
+@pytest.mark.concerns("layer", "RReLU")
+def test_random_slopes(subject: Subject) -> None:
+    """In eval mode the slope is the mean of the bounds; in train mode it is between them, or the layer says that it cannot draw one."""
+    x = np.linspace(-2, 1, 60, dtype="float32").reshape(6, 10)
+    assert_close(um.nn.RReLU(0.1, 0.4).eval()(x), np.where(x > 0, x, 0.25 * x).astype("float32"), 1e-6, "RReLU in eval mode")
+    try:
+        y = um.nn.RReLU(0.1, 0.4)(x)
+    except um.errors.UnsupportedError:
+        return
+    slopes = y[x < 0] / x[x < 0]
+    assert 0.1 <= slopes.min() < slopes.max() <= 0.4 and np.array_equal(y[x > 0], x[x > 0])
+
+
 # --------------------------------------------------------------------------------------------------------------- containers
 
 

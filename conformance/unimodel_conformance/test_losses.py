@@ -26,24 +26,34 @@ def build(entry: Entry) -> um.Loss:
     return loss
 
 
-def evaluate(loss: Any, x: Any, y: Any, cotangent: Any) -> Any:
-    """The value, and the gradient of its weighted sum."""
+def value(entry: Entry, tensors: Any) -> Any:
+    """The loss of traced inputs; logits go through log_softmax first."""
+    return build(entry)(*(um.ops.log_softmax(t) if spec[0] == "logits" else t for t, spec in zip(tensors, entry.inputs, strict=True)))
 
-    def weighted() -> Any:
-        value = loss(x, y)
-        return um.ops.sum(value * cotangent), value
 
-    (_, value), grad = um.value_and_grad(weighted, wrt=x, has_aux=True)
-    return value, grad
+def inputs(wanted: dict[str, Array], dtype: str) -> list[Array]:
+    return [as_dtype(wanted[f"input{i}"], dtype) for i in range(sum(k.startswith("input") for k in wanted))]
 
 
 def compare(subject: Subject, entry: Entry, dtype: str, way: str) -> None:
+    """The value, and the gradients of its weighted sum, against PyTorch's."""
     wanted = golden.part("losses", entry.id)
-    loss = build(entry)
-    arrays = [as_dtype(wanted[n], dtype) for n in ("input", "target", "cotangent")]
-    value, grad = subject.run(lambda x, y, g: evaluate(loss, x, y, g), *arrays, dtype=dtype, differentiation=way)
-    assert not (d := difference(value, as_dtype(wanted["value"], dtype), TOLERANCE[dtype])), f"{entry.id} ({way}, {dtype}): {d}"
-    assert not (d := difference(grad, as_dtype(wanted["grad"], dtype), TOLERANCE[dtype])), f"gradient of {entry.id} ({way}, {dtype}): {d}"
+    arrays, cotangent = inputs(wanted, dtype), as_dtype(wanted["cotangent"], dtype)
+    places = [i for i in range(len(arrays)) if f"grad{i}" in wanted]
+
+    def step(g: Any, *tensors: Any) -> Any:
+        def weighted() -> Any:
+            losses = value(entry, tensors)
+            return um.ops.sum(losses * g), losses
+
+        (_, losses), grads = um.value_and_grad(weighted, wrt=[tensors[i] for i in places], has_aux=True)
+        return losses, grads
+
+    losses, grads = subject.run(step, cotangent, *arrays, dtype=dtype, differentiation=way)
+    assert not (d := difference(losses, as_dtype(wanted["value"], dtype), TOLERANCE[dtype])), f"{entry.id} ({way}, {dtype}): {d}"
+    for i, grad in zip(places, grads, strict=True):
+        d = difference(grad, as_dtype(wanted[f"grad{i}"], dtype), TOLERANCE[dtype])
+        assert not d, f"gradient of {entry.id} for input {i} ({way}, {dtype}): {d}"
 
 
 @pytest.mark.needs(Capability.TRAINING, Capability.FLOAT64)
@@ -64,9 +74,8 @@ def test_loss_float32(subject: Subject, entry: Entry) -> None:
 def test_loss_forward(subject: Subject, entry: Entry) -> None:
     """The value alone, which needs no training."""
     wanted = golden.part("losses", entry.id)
-    x, y = (as_dtype(wanted[n], subject.best) for n in ("input", "target"))
-    value = subject.run(lambda x, y: build(entry)(x, y), x, y)
-    assert not (d := difference(value, as_dtype(wanted["value"], subject.best), TOLERANCE[subject.best])), f"{entry.id}: {d}"
+    given = subject.run(lambda *tensors: value(entry, tensors), *inputs(wanted, subject.best))
+    assert not (d := difference(given, as_dtype(wanted["value"], subject.best), TOLERANCE[subject.best])), f"{entry.id}: {d}"
 
 
 def problem(name: str, samples: int = 5, classes: int = 4) -> tuple[Array, Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -273,8 +274,12 @@ def test_own_optimizer(subject: Subject) -> None:
 
 
 def schedule(entry: Entry, optimizer: um.Optimizer, interval: str | None = "epoch") -> Any:
-    kwargs = {k: (lambda t, text=v: float(eval(text, {"math": math, "t": t}))) if k == "lr_lambda" else v for k, v in entry.kwargs.items()}
+    kwargs = {k: _function(v) if k == "lr_lambda" else v for k, v in entry.kwargs.items()}
     return getattr(lr_scheduler, entry.name)(optimizer, **kwargs, interval=interval)
+
+
+def _function(text: str) -> Callable[[int], float]:
+    return lambda t: float(eval(text, {"math": math, "t": t}))
 
 
 class Slope(um.Model):

@@ -35,6 +35,22 @@ def numbers(rng: np.random.Generator, kind: str, shape: Sequence[int], *rest: An
         labels = rng.integers(0, rest[0], shape)
         labels.flat[:: 1 if size < 2 else 3] = rest[1]
         return labels
+    if kind == "wide":
+        return 4 * rng.standard_normal(shape)
+    if kind == "inside":
+        return rng.uniform(0.05, 0.95, shape)
+    if kind == "counts":
+        return rng.integers(0, 6, shape).astype("float64")
+    if kind == "signs":
+        return rng.choice([-1.0, 1.0], shape)
+    if kind == "flags":
+        return rng.integers(0, 2, shape).astype("float64")
+    if kind == "range":
+        return rng.integers(rest[0], rest[1], shape)
+    if kind == "values":
+        return np.array(rest).reshape(shape)
+    if kind == "labels":  # of each sample, some classes and then -1
+        return np.array([[*rng.permutation(shape[1])[: 1 + i % 3], *[-1] * shape[1]][: shape[1]] for i in range(shape[0])])
     if kind == "distinct":
         return ((rng.permutation(size) - size / 2 + 0.25) * 0.1).reshape(shape)
     if kind == "unit":
@@ -56,12 +72,34 @@ def numpy(value: torch.Tensor) -> np.ndarray:
 # -------------------------------------------------------------------------------------------------------- layers and losses
 
 
+class Hardsigmoid(torch.nn.Module):
+    """Its formula: PyTorch's own kernel has the sixth in float32."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.clamp(x / 6 + 0.5, 0, 1)
+
+
+class CELU(torch.nn.Module):
+    """Its formula: PyTorch's own kernel has alpha in float32."""
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.where(x > 0, x, self.alpha * torch.expm1(x / self.alpha))
+
+
+EXACT_LAYERS: dict[str, Any] = {"Hardsigmoid": Hardsigmoid, "CELU": CELU}
+"""Where PyTorch itself is not exact in float64."""
+
+
 def layers() -> Arrays:
     """Of each layer: weights, two batches, results and gradients in train mode, buffers after both, and the same in eval mode."""
     found: Arrays = {}
     for k, entry in enumerate(LAYERS):
         rng = np.random.default_rng(100 + k)
-        layer = getattr(torch.nn, entry.name)(**entry.kwargs).double()
+        layer = (EXACT_LAYERS.get(entry.name) or getattr(torch.nn, entry.name))(**entry.kwargs).double()
         with torch.no_grad():
             for name, value in (*layer.named_parameters(), *layer.named_buffers()):
                 if value.is_floating_point():
@@ -87,20 +125,25 @@ def layers() -> Arrays:
     return found
 
 
+DIFFERENTIATED = frozenset(["normal", "wide", "inside", "logits"])
+"""Kinds of inputs that gradients are taken for."""
+
+
 def losses() -> Arrays:
-    """Of each loss: input, target, value and the gradient of the sum of the values, each weighted."""
+    """Of each loss: inputs, value, and the gradients of the sum of the values, each weighted."""
     found: Arrays = {}
     for k, entry in enumerate(LOSSES):
         rng = np.random.default_rng(500 + k // 3)  # the three reductions of one loss see the same numbers
         kwargs = {n: tensor(np.array(v)) if isinstance(v, list) else v for n, v in entry.kwargs.items()}
-        x, y = (numbers(rng, *spec) for spec in entry.inputs)
-        given = tensor(x, True)
-        value = getattr(torch.nn, entry.name)(**kwargs)(given, tensor(y))
-        g = rng.standard_normal(tuple(value.shape))
-        (value * tensor(np.asarray(g))).sum().backward()
-        found |= {
-            f"{entry.id}/{n}": v for n, v in {"input": x, "target": y, "value": numpy(value), "cotangent": np.asarray(g), "grad": numpy(given.grad)}.items()
-        }
+        arrays = [np.asarray(numbers(rng, *spec)) for spec in entry.inputs]
+        given = [tensor(a, spec[0] in DIFFERENTIATED) for a, spec in zip(arrays, entry.inputs, strict=True)]
+        through = [torch.log_softmax(t, -1) if spec[0] == "logits" else t for t, spec in zip(given, entry.inputs, strict=True)]
+        value = getattr(torch.nn, entry.name)(**kwargs)(*through)
+        g = np.asarray(rng.standard_normal(tuple(value.shape)))
+        (value * tensor(g)).sum().backward()
+        found |= {f"{entry.id}/value": numpy(value), f"{entry.id}/cotangent": g}
+        found |= {f"{entry.id}/input{i}": a for i, a in enumerate(arrays)}
+        found |= {f"{entry.id}/grad{i}": numpy(t.grad) for i, t in enumerate(given) if t.grad is not None}
     return found
 
 
