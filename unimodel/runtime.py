@@ -252,10 +252,18 @@ def call_model(model: Model, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     runtime: Runtime | None = model.__dict__.get("_um_runtime")
     if runtime is None or (isinstance(runtime, Loose) and runtime.backend.name != plugins.choose(None)):
         runtime = Loose({"": model}, None, "cpu", "float32", 0)
-    batch = nest.map_leaves(lambda v: v if v is None else as_array(v), (args, kwargs))
+    call = (args, kwargs)
+    batch = tuple(as_array(v) for v in nest.leaves(call) if not isinstance(v, _SIMPLE))
     leaves = runtime.leaves(batch)
-    path = model.__dict__.get("_um_path", "")
-    program = runtime.program(f"call {path}", lambda b: model(*b[0], **b[1]), batch, leaves)
+
+    def function(tensors: Any) -> Any:
+        rest = iter(tensors)
+        args, kwargs = nest.map_leaves(lambda v: v if isinstance(v, _SIMPLE) else next(rest), call)
+        return model(*args, **kwargs)
+
+    # plain numbers and texts among the arguments say how to compute: they are constants of the trace
+    how = nest.map_leaves(lambda v: repr(v) if isinstance(v, _SIMPLE) else "", call)
+    program = runtime.program(f"call {model.__dict__.get('_um_path', '')} {how}", function, batch, leaves)
     runtime.check_indices(program, leaves)
     handle = program.executable.run(program.arrange(leaves, runtime.seed, runtime.calls), program.numbers())
     runtime.calls += 1
