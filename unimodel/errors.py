@@ -7,11 +7,27 @@ work noticed it, so that a caller can catch one kind; ``UnimodelError`` is the r
 from __future__ import annotations
 
 import linecache
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-_PACKAGE = str(Path(__file__).resolve().parent)
+_not_user_code = [str(Path(__file__).resolve().parent) + os.sep]
+_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
+
+
+def is_not_user_code(package: str) -> None:
+    """Backends are no user code either: the lines of the files in this folder are never shown as the user's."""
+    folder = os.path.join(package, "")
+    if folder not in _not_user_code:
+        _not_user_code.append(folder)
+
+
+def user_code(file: str) -> bool:
+    """Whether a file's lines may be shown as the user's."""
+    if file.startswith(("<frozen", *_not_user_code)):
+        return False
+    return not file.startswith(_STANDARD_LIBRARY) or "site-packages" in file
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +48,12 @@ class Source:
 
 
 def user_source(layer: str = "") -> Source | None:
-    """The innermost line on the stack that is not unimodel's own, or None when there is none."""
+    """The innermost line on the stack that is not unimodel's, a backend's or Python's own, or None when there is none."""
     frame = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
         file = code.co_filename
-        if not file.startswith(_PACKAGE) and not file.startswith("<frozen"):
+        if user_code(file):
             return Source(file, frame.f_lineno, code.co_name, layer)
         frame = frame.f_back  # type: ignore[assignment]  # the loop's test is what ends it
     return None

@@ -25,7 +25,7 @@ class Loss:
 
     def terms(self, input: Any, target: Any) -> Any:
         """The loss of each element, or a pair of that and the weights they count with in a mean."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines neither terms(self, input, target) nor forward(self, input, target)")
 
     def forward(self, input: Any, target: Any) -> Any:
         return self.reduce(input, target, None)
@@ -46,7 +46,9 @@ class Loss:
         losses, weights = result if isinstance(result, tuple) else (result, None)
         if sample_weight is not None:
             if sample_weight.ndim != 1:
-                raise DataError("sample weights are one number per sample.", expected="shape (N,)", given=str(sample_weight.shape))
+                raise DataError(
+                    "sample weights are one number per sample.", expected="shape (N,)", given=str(sample_weight.shape), remedy="reshape them with .reshape(-1)"
+                )
             each = ops.reshape(ops.astype(sample_weight, losses.dtype), (-1,) + (1,) * (losses.ndim - 1))
             losses = losses * each
             weights = ops.broadcast_to(each, losses.shape) if weights is None else weights * each

@@ -222,7 +222,7 @@ class Optimizer:
         """Add the update of all parameters to the step: ``grads`` in the order of the parameters, None where there is none."""
         trace = current_trace()
         if trace is None or not self.bound:
-            raise TraceError("update() works inside a Trainer's step, with an optimizer the Trainer was given.")
+            raise TraceError("update() works inside a Trainer's step, with an optimizer the Trainer was given.", remedy="pass optimizer= to the Trainer")
         from unimodel import nest
 
         flat = nest.leaves(grads)

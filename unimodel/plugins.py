@@ -20,7 +20,7 @@ import pluggy
 
 from unimodel import hookspecs
 from unimodel.backend import API_VERSION, Backend
-from unimodel.errors import PluginError
+from unimodel.errors import PluginError, is_not_user_code
 
 hookimpl = pluggy.HookimplMarker("unimodel")
 """Marks a distribution's implementation of the hook ``unimodel_backend``."""
@@ -143,6 +143,8 @@ def _import(plugin: Plugin) -> type[Backend]:
             given=f"{type(error).__name__}: {error}",
             remedy=f"reinstall it (pip install --force-reinstall {plugin.distribution}), or choose another backend: {others}",
         ) from error
+    if module.__package__ and module.__file__:
+        is_not_user_code(os.path.dirname(module.__file__))
     manager = pluggy.PluginManager("unimodel")
     manager.add_hookspecs(hookspecs)
     manager.register(module, name=plugin.name)

@@ -54,8 +54,10 @@ class Program:
     def arrange(self, leaves: Sequence[Array], seed: int, step: int) -> list[Array]:
         """The executable's batch inputs: data leaves in its order and dtype, and this step's masks."""
         batch: list[Any] = [leaves[i] if i >= 0 else None for i in self.order]
-        if self.masks:
+        if self.masks or self.traced.guards:
             sizes = {name: leaves[leaf].shape[axis] for name, leaf, axis in self.symbol_places}
+            for guard in self.traced.guards:
+                guard.check(sizes)
             for place, mask, spec in self.masks:
                 batch[place] = random.keep_mask(seed, mask.purpose, step, spec.at(sizes).shape, mask.keep)  # type: ignore[arg-type]  # all sizes are numbers now
         return batch
@@ -70,7 +72,7 @@ class Runtime:
 
     def __init__(self, models: Mapping[str, Model], backend: str | None, device: str, precision: str, seed: int, options: CompileOptions | None = None) -> None:
         if precision not in PRECISIONS:
-            raise UnsupportedError("this precision is not known.", expected=", ".join(PRECISIONS), given=precision)
+            raise UnsupportedError("this precision is not known.", expected=", ".join(PRECISIONS), given=precision, remedy="choose one of these")
         self.backend: Backend = plugins.load(plugins.choose(backend))(device)
         if precision == "float64":
             self.backend.require(Capability.FLOAT64, "precision='float64'")
@@ -148,7 +150,12 @@ class Runtime:
         """The compiled function for a batch of this signature; traced and compiled at the first one."""
         lengths = {a.shape[0] for a in leaves if a.ndim}
         if len(lengths) > 1:
-            raise DataError("the arrays of one batch differ in length.", expected="one length for all", given=[a.shape for a in leaves])
+            raise DataError(
+                "the arrays of one batch differ in length.",
+                expected="one length for all",
+                given=[a.shape for a in leaves],
+                remedy="check how the batch was made",
+            )
         key = (kind, tuple((a.shape[1:] if a.ndim else None, a.dtype.char) for a in leaves), _structure(batch), self.fingerprint())
         found = self._programs.get(key)
         if found is None and leaves and leaves[0].ndim:

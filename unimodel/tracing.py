@@ -205,7 +205,13 @@ class TensorLike:
             expected="an op on the tensor",
             given=f"a traced {self.dtype} tensor of shape {self.shape}",
             remedy=remedy,
+            source=_line(),
         )
+
+    def __format__(self, spec: str) -> str:
+        if spec:
+            raise self._refuse("formatting", "return the tensor from step(), and print what train_step or fit gives back")
+        return str(self)
 
     def __bool__(self) -> bool:
         raise self._refuse("if, while, and, or, not")
@@ -231,12 +237,28 @@ class TensorLike:
         function = _UFUNC_OPERATORS.get(ufunc.__name__)
         if method == "__call__" and function is not None and not kwargs:  # array + tensor, which Python asks NumPy for first
             return getattr(ops, function)(*inputs)
-        raise self._refuse(f"np.{ufunc.__name__}", f"use um.ops.{ufunc.__name__} (um.ops has NumPy's and the Array API's names)")
+        raise self._refuse(f"np.{ufunc.__name__}", _op_instead_of(ufunc.__name__))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        raise self._refuse(f"np.{function.__name__}", f"use um.ops.{function.__name__} (um.ops has the Array API's names)")
+        raise self._refuse(f"np.{function.__name__}", _op_instead_of(function.__name__))
 
 
+def _op_instead_of(name: str) -> str:
+    """What to use for a function of NumPy: the op of the same name, or of the Array API's."""
+    name = _ARRAY_API_NAMES.get(name, name)
+    return f"use um.ops.{name}" if hasattr(ops, name) else "write it with the ops of um.ops, which have the Array API's names"
+
+
+_ARRAY_API_NAMES = {
+    "absolute": "abs",
+    "amax": "max",
+    "amin": "min",
+    "concatenate": "concat",
+    "cumsum": "cumulative_sum",
+    "power": "pow",
+    "rint": "round",
+    "transpose": "permute_dims",
+}
 _UFUNC_OPERATORS = {
     "add": "add",
     "subtract": "subtract",
@@ -349,6 +371,19 @@ class Mask:
     keep: float
 
 
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A size that must not be smaller, and the error if it is."""
+
+    size: Dim
+    least: int
+    error: UnimodelError
+
+    def check(self, sizes: Mapping[str, int]) -> None:
+        if self.size.evaluate(sizes) < self.least:
+            raise self.error.with_traceback(None)
+
+
 @dataclass
 class Root:
     """What belongs to a whole trace, its nested regions included."""
@@ -362,6 +397,7 @@ class Root:
     masks: list[Mask] = field(default_factory=list)
     calls: dict[Any, list[list[str]]] = field(default_factory=dict)
     """Each optimizer's updates in this trace; of each, the names of the parameters that it passes over."""
+    guards: list[Guard] = field(default_factory=list)
     layers: list[str] = field(default_factory=list)
     source: Source | None = None
     locate: bool = True
@@ -413,6 +449,7 @@ class Trace:
                 "A tensor is used outside the step or forward that made it.",
                 given=repr(tensor),
                 remedy="return it, or keep it in an um.Buffer if it must live from step to step",
+                source=_line(),
             )
         found = self.captured.get(tensor.value)
         if found is None:
@@ -436,6 +473,7 @@ class Trace:
                 expected="a parameter or buffer that is found through a model's attributes",
                 given=repr(variable),
                 remedy="assign it to an attribute of the model (self.weight = um.Parameter(...)); keep lists of layers in um.nn.ModuleList",
+                source=_line(),
             )
         self.root.states.setdefault(name, variable)
         return self.input("state", name, variable.spec)
@@ -481,6 +519,7 @@ class Trace:
             "An op takes tensors, NumPy arrays and Python numbers.",
             given=f"{type(value).__module__}.{type(value).__name__}",
             remedy="pass it through the batch, or turn it into a NumPy array first",
+            source=_line(),
         )
 
 
@@ -521,6 +560,27 @@ def recording(trace: Trace) -> Iterator[Trace]:
 
 
 _RANK = {name: i for i, name in enumerate(("bool", "int32", "int64", "float16", "bfloat16", "float32", "float64"))}
+
+
+def _line() -> Source | None:
+    """The user's line, and the layer that is running."""
+    trace = current_trace()
+    return user_source(trace.root.layer if trace is not None else "")
+
+
+def require_at_least(size: Size, least: int, error: UnimodelError) -> None:
+    """Raise ``error`` where a size is smaller. One that is symbolic is checked on the host before each step."""
+    try:
+        if size >= least:
+            return
+    except Specialise:
+        trace = current_trace()
+        assert trace is not None and isinstance(size, Dim), "symbolic sizes belong to a trace"
+        trace.root.guards.append(Guard(size, least, error))
+        error.source = _line()
+        return
+    error.source = _line()
+    raise error
 
 
 def promote(dtypes: Sequence[str]) -> str:
@@ -574,6 +634,8 @@ def _promoted(trace: Trace, op: Op[Any], tensors: Sequence[Any]) -> list[Tensor 
         for v, j in zip(values, joint, strict=True)
         if j and isinstance(v, (bool, int, float, Dim))
     ]
+    if not have and not weak:
+        return values
     target = promote(have) if have else promote(weak)
     for dtype in weak:  # a Python number takes the tensors' dtype, unless it is of a higher kind
         if (dtype in FLOATS and target not in FLOATS) or (dtype in INTEGERS and target == "bool"):
@@ -626,6 +688,7 @@ class Traced:
     calls: dict[Any, list[list[str]]]
     batch: list[str]
     """Names of the batch inputs that are data, in order of the data's leaves; the others are masks."""
+    guards: list[Guard]
 
 
 def trace(
@@ -663,7 +726,7 @@ def trace(
     nodes = live_nodes(recorder.nodes, outputs + [v for _, v in updates])
     graph = Graph(tuple(root.inputs.values()), nodes, tuple(outputs), updates, tuple(p for p, _ in nest.paths(result)))
     data = [f"batch.{path}" if path else "batch" for path, _ in nest.paths(batch)]
-    return Traced(graph, nest.map_leaves(lambda _: None, result), root.states, root.scalars, root.masks, root.calls, data)
+    return Traced(graph, nest.map_leaves(lambda _: None, result), root.states, root.scalars, root.masks, root.calls, data, root.guards)
 
 
 @contextmanager

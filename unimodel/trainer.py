@@ -18,7 +18,7 @@ from unimodel import checkpoint, nest, ops, random, recording
 from unimodel.backend import Capability, CompileOptions
 from unimodel.callbacks.callback import Callback
 from unimodel.data.batches import ArrayData, StreamData, chunks, dataset
-from unimodel.errors import BackendError, CheckpointError, DataError, NonFiniteError, TraceError, UnimodelError
+from unimodel.errors import BackendError, CheckpointError, DataError, NonFiniteError, TraceError, UnimodelError, UnsupportedError
 from unimodel.graph import Array
 from unimodel.history import History
 from unimodel.loss import Loss
@@ -69,19 +69,32 @@ class Trainer:
                 raise DataError(
                     f"the model {key!r} is no Model." if key else "the model is no Model.",
                     expected="an instance of a subclass of um.Model",
-                    given=type(value).__name__,
+                    given=repr(value),
+                    remedy="pass an instance, such as Net()",
                 )
         self.optimizers: dict[str, Optimizer] = {} if optimizer is None else dict(optimizer) if isinstance(optimizer, Mapping) else {"": optimizer}
         for key, each in self.optimizers.items():
             if not isinstance(each, Optimizer):
-                raise DataError("the optimizer is no Optimizer.", expected="an instance, such as um.optim.Adam(lr=1e-3)", given=repr(each))
+                raise DataError("the optimizer is no Optimizer.", expected="an instance", given=repr(each), remedy="pass one, such as um.optim.Adam(lr=1e-3)")
             if key and key not in self.models:
-                raise DataError("an optimizer is named like no model.", expected=", ".join(self.models), given=key)
+                raise DataError("an optimizer is named like no model.", expected=", ".join(self.models), given=key, remedy="name it like the model it trains")
         if loss is not None and (isinstance(loss, type) or not callable(loss)):
-            raise DataError("the loss is no callable of (input, target).", expected="an instance, such as um.losses.MSELoss()", given=repr(loss))
+            raise DataError(
+                "the loss is no callable of (input, target).", expected="an instance", given=repr(loss), remedy="pass one, such as um.losses.MSELoss()"
+            )
+        for metric in metrics:
+            if not isinstance(metric, Metric):
+                raise DataError("this is no metric.", expected="an instance", given=repr(metric), remedy="pass one, such as um.metrics.Accuracy()")
         for name, limit in (("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value)):
             if limit is not None and limit <= 0:
-                raise DataError(f"{name} must be positive.", given=limit)
+                raise DataError(f"{name} must be positive.", expected="a number above 0, or None", given=limit, remedy="leave it out to clip nothing")
+        if differentiation not in ("auto", "native", "core"):
+            raise UnsupportedError(
+                "this differentiation is not known.",
+                expected="auto, native, core",
+                given=repr(differentiation),
+                remedy="leave it out for the backend's own rule",
+            )
         self.loss = loss
         self.metrics = list(metrics)
         self.clip_grad_norm = clip_grad_norm
@@ -228,7 +241,9 @@ class Trainer:
     def _traced_step(self, batch: Any) -> dict[str, Any]:
         result = self.step(batch)
         if not isinstance(result, dict):
-            raise TraceError("step(self, batch) must return a dict of tensors.", expected='{"loss": loss, …}', given=type(result).__name__)
+            raise TraceError(
+                "step(self, batch) must return a dict of tensors.", expected='{"loss": loss, …}', given=type(result).__name__, remedy="name what it reports"
+            )
         return result
 
     def _finish_steps(self, program: Program, count: int) -> None:
@@ -301,9 +316,13 @@ class Trainer:
             if not isinstance(data, tuple) or len(data) != 2:
                 raise DataError("sample_weight goes with data of the form (x, y).", remedy="or pass (x, y, sample_weight) as data")
             data = (*data, np.asarray(sample_weight))
-        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-            if not hasattr(value, "__index__") or value < (1 if name == "batch_size" else 0):
-                raise DataError(f"{name} must be a positive integer.", given=repr(value))
+        _whole(0, epochs=epochs)
+        _whole(1, batch_size=batch_size)
+        for callback in callbacks:
+            if not isinstance(callback, Callback):
+                raise DataError(
+                    "this is no callback.", expected="an instance of a subclass of um.callbacks.Callback", given=repr(callback), remedy="pass an instance"
+                )
         source = dataset(data)
         validation = None if validation_data is None else dataset(validation_data, "validation_data")
         history = History()
@@ -393,7 +412,12 @@ class Trainer:
                     return
                 leaves = runtime.leaves(batch)
                 if not leaves or any(a.ndim and a.shape[0] == 0 for a in leaves):
-                    raise DataError(f"batch {count} of {source.what} is empty.")
+                    raise DataError(
+                        f"batch {count} of {source.what} is empty.",
+                        expected="at least one sample",
+                        given=[a.shape for a in leaves],
+                        remedy="leave empty batches out",
+                    )
                 yield batch, [leaves]
             return
         data = runtime.leaves(source.data)
@@ -412,7 +436,7 @@ class Trainer:
             batch = tuple(batch)
         leaves = self._um_runtime.leaves(batch)
         if not leaves or any(a.ndim and a.shape[0] == 0 for a in leaves):
-            raise DataError("the batch is empty.", expected="at least one sample", given=[a.shape for a in leaves])
+            raise DataError("the batch is empty.", expected="at least one sample", given=[a.shape for a in leaves], remedy="leave empty batches out")
         program = self._program("train", self._traced_step, batch, leaves)
         if program.bounds:
             self._um_runtime.check_indices(program, leaves)
@@ -430,6 +454,7 @@ class Trainer:
     # evaluate and predict
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
         """Loss and metrics over a data set, in eval mode: sample-weighted means."""
+        _whole(1, batch_size=batch_size)
         logs = self._evaluate(dataset(data), batch_size)
         self._report({f"evaluate_{k}": v for k, v in logs.items()})
         return logs
@@ -446,6 +471,7 @@ class Trainer:
 
     def predict(self, data: Any, batch_size: int = 256) -> Any:
         """What forward returns in eval mode, for all samples: an array, or forward's nest of arrays."""
+        _whole(1, batch_size=batch_size)
         source = dataset(data)
         parts: list[list[Array]] = []
         structure = None
@@ -559,6 +585,15 @@ def clip_by_norm(grads: Sequence[Tensor], max_norm: float) -> list[Tensor]:
         total = total + ops.sum(grad * grad)
     scale = ops.minimum(max_norm / (ops.sqrt(total) + 1e-6), 1.0)
     return [g * scale for g in grads]
+
+
+def _whole(least: int, **arguments: Any) -> None:
+    """Each must be an integer of at least so much."""
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
+            raise DataError(
+                f"{name} must be an integer of at least {least}.", expected=f"{name} >= {least}", given=repr(value), remedy=f"give {name} as a whole number"
+            )
 
 
 def _weight(program: Program, leaves: Sequence[Array]) -> float:

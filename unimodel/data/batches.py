@@ -25,9 +25,16 @@ class ArrayData:
         self.data = nest.rebuild(data, iter([as_array(leaf, path) for path, leaf in nest.paths(data)]))
         self.leaves: list[Array] = nest.leaves(self.data)
         if not self.leaves:
-            raise DataError(f"{what} holds no arrays.")
+            raise DataError(
+                f"{what} holds no arrays.", expected="arrays with one sample per row", given=f"an empty {type(data).__name__}", remedy="pass (x, y)"
+            )
         if any(a.ndim == 0 for a in self.leaves):
-            raise DataError(f"{what} holds a single number where an array of samples is expected.", given=[a.shape for a in self.leaves])
+            raise DataError(
+                f"{what} holds a single number where an array of samples is expected.",
+                expected="arrays with one sample per row",
+                given=f"shapes {[a.shape for a in self.leaves][:4]}",
+                remedy="put single samples into arrays of one row",
+            )
         lengths = [len(a) for a in self.leaves]
         if len(set(lengths)) > 1:
             raise DataError(
@@ -74,7 +81,7 @@ class StreamData:
 def dataset(data: Any, what: str = "the data set") -> ArrayData | StreamData:
     """What a user passed to fit, evaluate or predict."""
     if data is None:
-        raise DataError(f"{what} is None.", expected="arrays, or an iterable of batches")
+        raise DataError(f"{what} is None.", expected="arrays, or an iterable of batches", remedy="check that what loads it returns it")
     if isinstance(data, (ArrayData, StreamData)):
         return data
     if hasattr(data, "to_numpy") and hasattr(data, "columns"):  # a data frame
@@ -88,10 +95,12 @@ def dataset(data: Any, what: str = "the data set") -> ArrayData | StreamData:
     if isinstance(data, list) and data and not isinstance(data[0], (tuple, list, dict, np.ndarray)) and not hasattr(data[0], "__array__"):
         return ArrayData(as_array(data), what)
     if isinstance(data, list) and not data:
-        raise DataError(f"{what} is empty.", expected="at least one batch", given="[]")
+        raise DataError(f"{what} is empty.", expected="at least one batch", given="[]", remedy="check how the data was loaded or filtered")
     if isinstance(data, Iterable):
         return StreamData(data, what)
-    raise DataError(f"{what} is of no kind that can be fed.", expected="arrays, nests of arrays, or an iterable of batches", given=type(data).__name__)
+    raise DataError(
+        f"{what} is of no kind that can be fed.", expected="arrays, nests of arrays, or an iterable of batches", given=type(data).__name__, remedy="pass (x, y)"
+    )
 
 
 def _arrays(data: Any) -> Any:

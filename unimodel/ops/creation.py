@@ -108,6 +108,6 @@ def asarray(x: Any, *, dtype: str | None = None) -> Tensor:
     """Anything an op accepts, as a tensor of the current trace."""
     trace = current_trace()
     if trace is None:
-        raise TraceError("asarray works inside a trace.")
+        raise TraceError("asarray works inside a trace.", remedy="outside of step() and forward() use NumPy's")
     tensor = trace.as_tensor(x)
     return ops.astype(tensor, dtype) if dtype else tensor

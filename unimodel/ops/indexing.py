@@ -94,7 +94,7 @@ def getitem(x: Any, key: Any) -> Tensor:
     keys = list(key) if isinstance(key, tuple) else [key]
     real = [k for k in keys if k is not None and k is not Ellipsis]
     if builtins.sum(k is Ellipsis for k in keys) > 1 or len(real) > x.ndim:
-        raise ShapeError("too many indices.", expected=f"at most {x.ndim}", given=len(real))
+        raise ShapeError("too many indices.", expected=f"at most {x.ndim}, with one ... among them", given=len(real), remedy="index fewer dimensions")
     if Ellipsis not in [k for k in keys if not isinstance(k, (TensorLike, np.ndarray))]:
         keys.append(Ellipsis)
     place = next(i for i, k in enumerate(keys) if k is Ellipsis)
@@ -127,7 +127,12 @@ def getitem(x: Any, key: Any) -> Tensor:
         elif isinstance(k, (int, np.integer)) and not isinstance(k, bool):
             index = int(k)
             if not -size <= index < size:  # which a symbolic size decides for 0 and -1 only, and else is asked for
-                raise ShapeError(f"index {index} is out of range.", expected=f"[{-size}, {size})", given=f"dimension {axis} of shape {x.shape}")
+                raise ShapeError(
+                    f"index {index} is out of range.",
+                    expected=f"[{-size}, {size})",
+                    given=f"dimension {axis} of shape {x.shape}",
+                    remedy="check the shape of what comes in",
+                )
             position: Size = index if index >= 0 else size + index
             start.append(position)
             stop.append(position + 1)
@@ -167,7 +172,12 @@ def _index_array(key: Any, size: Size) -> Any:
         raise _no_index(f"an array of {indices.dtype}")
     count = known(size)
     if indices.size and not (-count <= indices.min() and indices.max() < count):
-        raise ShapeError("an index is out of range.", expected=f"[{-count}, {count})", given=f"from {indices.min()} to {indices.max()}")
+        raise ShapeError(
+            "an index is out of range.",
+            expected=f"[{-count}, {count})",
+            given=f"from {indices.min()} to {indices.max()}",
+            remedy="check where the indices come from",
+        )
     return indices.astype("int64") % builtins.max(count, 1)
 
 
@@ -175,7 +185,7 @@ def _slice_bounds(key: Any, size: Size) -> tuple[Size, Size, int]:
     """Start, stop and step of a slice; with a negative step the bounds are those in the reversed dimension."""
     step = 1 if key.step is None else int(key.step)
     if step == 0:
-        raise ShapeError("a slice's step cannot be 0.")
+        raise ShapeError("a slice's step cannot be 0.", remedy="leave the step out, or make it 1")
     if isinstance(size, Dim):
         if key.start is None and key.stop is None:
             return 0, size, step

@@ -53,11 +53,16 @@ def _canonical_reshape(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> No
     total = product(specs[0].shape)
     unknown = [i for i, s in enumerate(target) if s == -1]
     if len(unknown) > 1:
-        raise ShapeError("only one size can be left to be found.", given=shape)
+        raise ShapeError("only one size can be left to be found.", given=shape, remedy="write -1 once")
     if unknown:
         rest = product(tuple(s for s in target if s != -1))
         if rest == 0 or total % rest != 0:
-            raise ShapeError("the elements do not fill this shape.", expected=f"a multiple of {rest} elements", given=f"{specs[0]}, shape {shape}")
+            raise ShapeError(
+                "the elements do not fill this shape.",
+                expected=f"a multiple of {rest} elements",
+                given=f"{specs[0]}, shape {shape}",
+                remedy="check the sizes beside the -1",
+            )
         target[unknown[0]] = total // rest
     attrs["shape"] = tuple(target)
 
@@ -69,7 +74,12 @@ def _canonical_reshape(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> No
 def reshape(x: TensorSpec, shape: Any) -> TensorSpec:
     """The same elements in row-major order in another shape; one size may be -1."""
     if not sizes_agree(product(shape), product(x.shape)):
-        raise ShapeError("the number of elements must stay.", expected=f"{product(x.shape)} elements", given=f"{x} to shape {shape}")
+        raise ShapeError(
+            "the number of elements must stay.",
+            expected=f"{product(x.shape)} elements",
+            given=f"{x} to shape {shape}",
+            remedy="leave one size to be found with -1",
+        )
     return x.with_shape(*shape)
 
 
@@ -82,7 +92,9 @@ def _canonical_permutation(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -
     rank = specs[0].ndim
     axes = tuple(axis_index(a, rank) for a in attrs["axes"])
     if sorted(axes) != list(range(rank)):
-        raise ShapeError("axes must name every dimension once.", expected=f"a permutation of 0 to {rank - 1}", given=attrs["axes"])
+        raise ShapeError(
+            "axes must name every dimension once.", expected=f"a permutation of 0 to {rank - 1}", given=attrs["axes"], remedy="name each axis once"
+        )
     attrs["axes"] = axes
 
 
@@ -101,7 +113,12 @@ def _(node: Application, g: Tensor) -> Any:
 def broadcast_to(x: TensorSpec, shape: Any) -> TensorSpec:
     """``x`` repeated along its dimensions of size 1, and new leading ones, to this shape."""
     if broadcast_shapes(x.shape, shape) != tuple(shape):
-        raise ShapeError("the shape does not broadcast to the target.", expected=f"a shape that broadcasts to {shape}", given=str(x))
+        raise ShapeError(
+            "the shape does not broadcast to the target.",
+            expected=f"a shape that broadcasts to {shape}",
+            given=str(x),
+            remedy="sizes must be 1 or the target's",
+        )
     return x.with_shape(*shape)
 
 
@@ -112,7 +129,7 @@ def _(node: Application, g: Tensor) -> Any:
 
 def _canonical_concat(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
     if not specs:
-        raise ShapeError("nothing to join.", expected="at least one tensor")
+        raise ShapeError("nothing to join.", expected="at least one tensor", given="an empty list", remedy="leave the call out where there is nothing")
     attrs["axis"] = axis_index(attrs["axis"], specs[0].ndim)
 
 
@@ -126,7 +143,9 @@ def concat(arrays: Sequence[TensorSpec], axis: int = 0) -> TensorSpec:
     first = arrays[0]
     for x in arrays:
         if x.ndim != first.ndim or not shapes_agree((*x.shape[:axis], *x.shape[axis + 1 :]), (*first.shape[:axis], *first.shape[axis + 1 :])):
-            raise ShapeError(f"all sizes but axis {axis} must agree.", given=" and ".join(str(a) for a in arrays))
+            raise ShapeError(
+                f"all sizes but axis {axis} must agree.", given=" and ".join(str(a) for a in arrays), remedy="join along another axis, or reshape them first"
+            )
     total: Size = 0
     for x in arrays:
         total = total + x.shape[axis]
@@ -157,7 +176,7 @@ def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     if isinstance(sizes, int):
         sizes = [builtins.min(sizes, total - i) for i in range(0, total, sizes)]
     if builtins.sum(sizes) != total:
-        raise ShapeError("the pieces must add up.", expected=f"sizes that add up to {total}", given=sizes)
+        raise ShapeError("the pieces must add up.", expected=f"sizes that add up to {total}", given=sizes, remedy="give the sizes of all pieces")
     return (x,) if len(sizes) == 1 else tuple(split_sizes(x, tuple(sizes), axis))
 
 
@@ -190,7 +209,7 @@ def squeeze(x: Any, axis: int | tuple[int, ...]) -> Tensor:
     """``x`` without these dimensions, which must have size 1."""
     axes = axes_of(axis, x.ndim)
     if not builtins.all(sizes_agree(x.shape[a], 1) for a in axes):
-        raise ShapeError("only dimensions of size 1 can be left out.", given=f"shape {x.shape}, axis {axis}")
+        raise ShapeError("only dimensions of size 1 can be left out.", given=f"shape {x.shape}, axis {axis}", remedy="index with x[:, 0], or flatten")
     return reshape(x, tuple(s for i, s in enumerate(x.shape) if i not in axes))
 
 
@@ -236,7 +255,7 @@ def _(node: Application, g: Tensor) -> Any:
 def _canonical_pad(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
     widths = tuple(tuple(w) for w in attrs["widths"])
     if len(widths) != specs[0].ndim or builtins.any(len(w) != 2 for w in widths):
-        raise ShapeError("widths needs one (before, after) pair per dimension.", given=attrs["widths"])
+        raise ShapeError("widths needs one (before, after) pair per dimension.", given=attrs["widths"], remedy="give (0, 0) where nothing is padded")
     attrs["widths"] = widths
 
 

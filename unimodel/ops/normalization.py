@@ -98,7 +98,12 @@ def _canonical_layer_norm(attrs: dict[str, Any], specs: Sequence[TensorSpec]) ->
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     attrs["normalized_shape"] = shape
     if not shapes_agree(specs[0].shape[specs[0].ndim - len(shape) :], shape):
-        raise ShapeError("the input's last sizes are not the layer's normalized_shape.", expected=f"(..., {', '.join(map(str, shape))})", given=str(specs[0]))
+        raise ShapeError(
+            "the input's last sizes are not the layer's normalized_shape.",
+            expected=f"(..., {', '.join(map(str, shape))})",
+            given=str(specs[0]),
+            remedy="make normalized_shape equal to the last sizes of what comes in",
+        )
 
 
 @composite(canonical=_canonical_layer_norm, samples=LAYER_NORM)

@@ -24,8 +24,8 @@ def keep_mask(shape: Any, keep: float) -> Tensor:
 
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     """Zeros with probability ``p``, the rest scaled by ``1 / (1 - p)``; ``x`` itself when not training."""
-    if not 0.0 <= p <= 1.0:
-        raise ShapeError("p is a probability.", expected="0 <= p <= 1", given=p)
+    if not isinstance(p, (int, float)) or not 0.0 <= p <= 1.0:
+        raise ShapeError("p is a probability.", expected="0 <= p <= 1", given=repr(p), remedy="give the share of elements to drop, such as 0.5")
     if not training or p == 0.0:
         return x
     return x * 0.0 if p == 1.0 else masked_dropout(x, keep_mask(x.shape, 1.0 - p), p)

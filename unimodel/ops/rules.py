@@ -66,12 +66,22 @@ def need_integer(x: TensorSpec, what: str) -> None:
 def need_rank(x: TensorSpec, rank: int | tuple[int, ...], what: str, meaning: str) -> None:
     ranks = (rank,) if isinstance(rank, int) else rank
     if x.ndim not in ranks:
-        raise ShapeError(f"{what} must have {' or '.join(map(str, ranks))} dimensions.", expected=meaning, given=str(x))
+        raise ShapeError(
+            f"{what} must have {' or '.join(map(str, ranks))} dimensions.",
+            expected=meaning,
+            given=str(x),
+            remedy="add the missing dimension (um.ops.expand_dims), or flatten those that are too many",
+        )
 
 
 def axis_index(axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
-        raise ShapeError(f"axis {axis} does not exist.", expected=f"an axis in [{-rank}, {rank})", given=f"a tensor of {rank} dimensions")
+        raise ShapeError(
+            f"axis {axis} does not exist.",
+            expected=f"an axis in [{-rank}, {rank})",
+            given=f"a tensor of {rank} dimensions",
+            remedy="count the axes from 0, or from -1 backwards",
+        )
     return axis % rank if rank else 0
 
 
@@ -80,7 +90,7 @@ def axes_of(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
         return tuple(range(rank))
     axes = tuple(axis_index(a, rank) for a in ((axis,) if isinstance(axis, int) else axis))
     if len(set(axes)) != len(axes):
-        raise ShapeError("an axis is named twice.", given=axis)
+        raise ShapeError("an axis is named twice.", given=axis, remedy="name each axis once; -1 is the last one")
     return tuple(sorted(axes))
 
 
@@ -108,14 +118,21 @@ def canonical_spatial(*names: str) -> Canonical:
             if len(values) == 1 and rank > 1:
                 values = values * rank
             if len(values) != rank:
-                raise ShapeError(f"{name} needs one number, or one per spatial dimension.", expected=f"{rank} numbers", given=value)
+                raise ShapeError(
+                    f"{name} needs one number, or one per spatial dimension.",
+                    expected=f"{rank} numbers",
+                    given=value,
+                    remedy="give one number, or check the input's rank: images are (N, C, H, W)",
+                )
             if name == "padding":
                 values = attrs[name] = tuple((v, v) if isinstance(v, int) else tuple(v) for v in values)
                 wrong = any(n < 0 for pair in attrs[name] for n in pair)
             else:
                 wrong = any(n < 1 for n in values)
             if wrong:
-                raise ShapeError(f"{name} is too small.", expected="at least 0" if name == "padding" else "at least 1", given=value)
+                raise ShapeError(
+                    f"{name} is too small.", expected="at least 0" if name == "padding" else "at least 1", given=value, remedy=f"give a larger {name}"
+                )
             attrs[name] = values
 
     return canonical
