@@ -114,7 +114,5 @@ class RReLU(Model):
 
     def forward(self, input: Any) -> Any:
         if self.training and self.lower != self.upper:
-            raise UnsupportedError(
-                "in train mode RReLU needs random numbers; core draws only masks.", remedy="call eval() on it, or use LeakyReLU or PReLU"
-            )
+            raise UnsupportedError("in train mode RReLU needs random numbers; core draws only masks.", remedy="call eval() on it, or use LeakyReLU or PReLU")
         return ops.leaky_relu(input, (self.lower + self.upper) / 2)

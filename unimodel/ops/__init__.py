@@ -6,6 +6,7 @@ Rules refer to other ops through this module, so that the files below can be rea
 
 # ruff: noqa: F403  the op modules' public names are this module's
 from unimodel.ops.activation import *
+from unimodel.ops.adaptive import *
 from unimodel.ops.attention import *
 from unimodel.ops.comparison import *
 from unimodel.ops.conv import *
@@ -23,6 +24,7 @@ from unimodel.ops.loss import *
 from unimodel.ops.manipulation import *
 from unimodel.ops.normalization import *
 from unimodel.ops.optim import *
+from unimodel.ops.padding import *
 from unimodel.ops.piecewise import *
 from unimodel.ops.pooling import *
 from unimodel.ops.random import *

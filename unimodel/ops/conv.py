@@ -17,15 +17,23 @@ from unimodel.ops.rules import (
     canonical_spatial,
     known,
     need_float,
+    sizes_agree,
 )
 from unimodel.ops.samples import Sample, normal
 from unimodel.tracing import Tensor
 
 __all__ = [
     "conv",
+    "conv1d",
     "conv2d",
+    "conv3d",
     "conv_input_gradient",
+    "conv_transpose",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "conv_weight_gradient",
+    "convolution",
 ]
 
 
@@ -50,21 +58,26 @@ CONV = [
     Sample(normal(2, 3, 8), normal(4, 3, 3), stride=2, padding=1),
     Sample(normal(2, 3, 5, 5), normal(2, 3, 1, 1)),
 ]
-_canonical_conv = canonical_spatial("stride", "padding", "dilation")
+_canonical_window = canonical_spatial("stride", "padding", "dilation")
+
+
+def _canonical_conv(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
+    x, weight = specs
+    if weight.ndim != x.ndim:
+        raise ShapeError(
+            f"the input must have {weight.ndim} dimensions.",
+            expected=f"(N, {weight.shape[1] * attrs['groups']}, *spatial)",
+            given=str(x),
+            remedy="add the batch or channel dimension",
+        )
+    _canonical_window(attrs, specs)
 
 
 @primitive(canonical=_canonical_conv, samples=CONV)
 def conv(x: TensorSpec, weight: TensorSpec, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> TensorSpec:
     """Cross-correlation: x (N, C, *spatial), weight (out, C / groups, *kernel). Padding is a number, or (before, after) pairs, per dimension."""
     need_float(x)
-    if weight.ndim != x.ndim:
-        raise ShapeError(
-            f"the input must have {weight.ndim} dimensions.",
-            expected=f"(N, {weight.shape[1] * groups}, *spatial)",
-            given=str(x),
-            remedy="add the batch or channel dimension",
-        )
-    if x.shape[1] != weight.shape[1] * groups:
+    if not sizes_agree(x.shape[1], weight.shape[1] * groups):
         raise ShapeError(
             "the input's channels are not the layer's in_channels.",
             expected=f"{weight.shape[1] * groups} channels in dimension 1",
@@ -72,7 +85,9 @@ def conv(x: TensorSpec, weight: TensorSpec, stride: Any = 1, padding: Any = 0, d
             remedy="images are (N, C, H, W); move the channels with um.ops.moveaxis(x, -1, 1) if they come last",
         )
     if known(weight.shape[0]) % groups:
-        raise ShapeError("groups must divide the output channels.", given=f"{weight.shape[0]} channels, {groups} groups")
+        raise ShapeError(
+            "groups must divide the output channels.", given=f"{weight.shape[0]} channels, {groups} groups", remedy="choose a divisor of both channel counts"
+        )
     spatial = (_conv_size(*p) for p in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True))
     return x.with_shape(x.shape[0], weight.shape[0], *spatial)
 
@@ -126,12 +141,48 @@ def _(node: Application, h: Tensor) -> Any:
     return conv_input_gradient(g, h, spatial=x.shape[2:], **attrs), conv(x, h, **attrs)
 
 
-def conv2d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
-    """2-d convolution with a bias per output channel; ``padding="same"`` keeps the size at stride 1, ``"valid"`` is none."""
+def convolution(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
+    """Convolution of any rank with a bias per output channel; ``padding="same"`` keeps the size at stride 1, ``"valid"`` is none."""
     if isinstance(padding, str):
         padding = same_padding(padding, weight.shape[2:], stride, dilation)
-    y = conv(input, weight, stride, padding, dilation, groups)
+    return _with_bias(conv(input, weight, stride, padding, dilation, groups), bias)
+
+
+def _with_bias(y: Tensor, bias: Any) -> Tensor:
     return y if bias is None else y + ops.reshape(bias, (-1,) + (1,) * (y.ndim - 2))
+
+
+conv1d = conv2d = conv3d = convolution  # the rank is the weight's
+
+
+def conv_transpose(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1
+) -> Tensor:
+    """Transposed convolution of any rank: input (N, in, *), weight (in, out / groups, *kernel) give (N, out, *).
+
+    Each spatial size n becomes ``(n - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1 + output_padding``.
+    """
+    x, rank = ops.asarray(input), weight.ndim - 2
+    if x.ndim != weight.ndim or not sizes_agree(x.shape[1], weight.shape[0]):
+        raise ShapeError("the input's channels are not the layer's in_channels.", expected=f"(N, {weight.shape[0]}, *spatial)", given=str(x.spec))
+    strides, paddings, extras, dilations = ((v,) * rank if isinstance(v, int) else tuple(v) for v in (stride, padding, output_padding, dilation))
+    spatial, crops, zeros = [], [], []
+    for n, k, s, p, extra, d in zip(x.shape[2:], weight.shape[2:], strides, paddings, extras, dilations, strict=True):
+        after = p if extra < s else max(p - extra, 0)  # more than a stride is not what a convolution leaves over: it crops less, or adds zeros
+        left = 0 if extra < s else max(extra - p, 0)
+        size = (known(n) - 1) * s + d * (known(k) - 1) + 1 - p - after + (extra if extra < s else 0)
+        if size + left < 1:
+            raise ShapeError("nothing is left of the output.", expected="a smaller padding", given=f"size {n}, kernel {k}, padding {p}")
+        spatial.append(size)
+        crops.append((p, after))
+        zeros.append((0, left))
+    y = conv_input_gradient(x, weight, tuple(spatial), strides, tuple(crops), dilations, groups)
+    if any(z != (0, 0) for z in zeros):
+        y = ops.pad_constant(y, ((0, 0), (0, 0), *zeros))
+    return _with_bias(y, bias)
+
+
+conv_transpose1d = conv_transpose2d = conv_transpose3d = conv_transpose
 
 
 def same_padding(padding: str, kernel: Sequence[Size], stride: Any, dilation: Any) -> Any:
@@ -139,7 +190,7 @@ def same_padding(padding: str, kernel: Sequence[Size], stride: Any, dilation: An
     if padding == "valid":
         return ((0, 0),) * len(kernel)
     if padding != "same":
-        raise ShapeError("padding is a number, one per dimension, 'same' or 'valid'.", given=padding)
+        raise ShapeError("padding is a number, one per dimension, 'same' or 'valid'.", given=padding, remedy="write padding='same', or give numbers")
     if any(s != 1 for s in ((stride,) if isinstance(stride, int) else stride)):
         raise ShapeError("padding='same' needs stride 1, as in PyTorch.", given=f"stride {stride}", remedy="give the padding as numbers")
     dilations = (dilation,) * len(kernel) if isinstance(dilation, int) else tuple(dilation)

@@ -7,7 +7,7 @@ from typing import Any
 import unimodel.ops as ops
 from unimodel.errors import ShapeError
 from unimodel.ops.definition import composite
-from unimodel.ops.rules import known
+from unimodel.ops.rules import known, sizes_agree
 from unimodel.ops.samples import Sample, distinct, nonzero, normal, uniform
 from unimodel.tracing import Tensor
 
@@ -68,7 +68,7 @@ def threshold(x: Tensor, threshold: float, value: float) -> Tensor:
 def prelu(x: Tensor, weight: Tensor) -> Tensor:
     """``x`` where positive, ``weight * x`` elsewhere; weight (1,), or (C,) for x (N, C, *) (He et al. 2015)."""
     count = known(weight.shape[0])
-    if count != 1 and (x.ndim < 2 or x.shape[1] != count):
+    if count != 1 and (x.ndim < 2 or not sizes_agree(x.shape[1], count)):
         raise ShapeError("one weight, or one per channel.", expected=f"(N, {count}, *)", given=str(x.spec))
     slope = ops.reshape(weight, (count,) + (1,) * (x.ndim - 2)) if x.ndim > 1 else ops.reshape(weight, (1,) * x.ndim)
     return ops.where(ops.greater(x, 0.0), x, slope * x)

@@ -24,11 +24,17 @@ from unimodel.tracing import Tensor
 
 __all__ = [
     "avg_pool",
+    "avg_pool1d",
     "avg_pool2d",
+    "avg_pool3d",
     "avg_pool_gradient",
+    "lp_pool",
     "max_pool",
+    "max_pool1d",
     "max_pool2d",
+    "max_pool3d",
     "max_pool_gradient",
+    "max_unpool",
 ]
 
 
@@ -41,10 +47,19 @@ def pool_geometry(
         n = known(size)
         span = d * (k - 1) + 1
         if max(lo, hi) > k // 2:
-            raise ShapeError("padding must be at most half the kernel.", given=f"padding {lo}, kernel {k}")
+            raise ShapeError(
+                "padding must be at most half the kernel.",
+                given=f"padding {lo}, kernel {k}",
+                remedy="make the padding smaller, or pad with um.ops.pad_constant",
+            )
         room = n + lo + hi - span
         if room < 0:
-            raise ShapeError("the window is larger than the padded input.", expected=f"a padded size of at least {span}", given=n)
+            raise ShapeError(
+                "the window is larger than the padded input.",
+                expected=f"a padded size of at least {span}",
+                given=n,
+                remedy="make the window smaller, or leave out a pooling before",
+            )
         out = (room + (s - 1 if ceil_mode else 0)) // s + 1
         if ceil_mode and (out - 1) * s >= n + lo:  # the last window must begin inside the input or its left padding
             out -= 1
@@ -241,22 +256,39 @@ def avg_pool_gradient(
     return cut(total, start, stop)
 
 
-def max_pool2d(
+def _max_pool(
     input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False
 ) -> Any:
-    """The largest of each window of (N, C, H, W); with ``return_indices`` also where it was."""
+    """The largest of each window of (N, C, *spatial); with ``return_indices`` also where it was."""
     values, indices = max_pool(input, kernel_size, stride, padding, dilation, ceil_mode)
     return (values, indices) if return_indices else values
 
 
-def avg_pool2d(
-    input: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
-    """The mean of each window of (N, C, H, W)."""
-    return avg_pool(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+max_pool1d = max_pool2d = max_pool3d = _max_pool  # the rank is the input's
+avg_pool1d = avg_pool2d = avg_pool3d = avg_pool
+
+
+def lp_pool(input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """The ``norm_type``-norm of each window of (N, C, *spatial): of the elements themselves, as in PyTorch, not of their magnitudes, unless infinite."""
+    kernel = (kernel_size,) * (input.ndim - 2) if isinstance(kernel_size, int) else tuple(kernel_size)
+    if math.isinf(norm_type):
+        values, _ = max_pool(ops.abs(input), kernel, stride, 0, 1, ceil_mode)
+        return ops.asarray(values)
+    mean = avg_pool(ops.pow(input, norm_type), kernel, stride, 0, ceil_mode)
+    return ops.pow(mean * float(math.prod(kernel)), 1.0 / norm_type)
+
+
+def max_unpool(input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Sequence[int] | None = None) -> Tensor:
+    """The values of ``max_pool`` put back where they came from, zeros elsewhere; equal values that share a place are put there once."""
+    rank = input.ndim - 2
+    kernel, steps, pads = ((v,) * rank if isinstance(v, int) else tuple(v) for v in (kernel_size, kernel_size if stride is None else stride, padding))
+    spatial = [(known(n) - 1) * s - 2 * p + k for n, k, s, p in zip(input.shape[2:], kernel, steps, pads, strict=True)]
+    if output_size is not None:
+        wanted = list(output_size)[-rank:]
+        if len(output_size) < rank or any(not n - s < w < n + s for n, w, s in zip(spatial, wanted, steps, strict=True)):
+            raise ShapeError("output_size is out of reach.", expected=f"less than a stride from {spatial}", given=tuple(output_size))
+        spatial = wanted
+    lead, plane = (input.shape[0], input.shape[1]), math.prod(spatial)
+    flat, places = ops.reshape(input, (*lead, -1)), ops.reshape(indices, (*lead, -1))
+    total, count = (ops.take_along_axis_gradient(t, places, axis=2, size=plane) for t in (flat, ops.ones_like(flat)))
+    return ops.reshape(total / ops.maximum(count, 1.0), (*lead, *spatial))
