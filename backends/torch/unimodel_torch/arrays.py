@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from unimodel import graph
 from unimodel.backend import Store
+from unimodel.graph import Array
 
-DTYPES = {"bool": torch.bool, "int32": torch.int32, "int64": torch.int64, "float32": torch.float32, "float64": torch.float64}
+DTYPES = {name: getattr(torch, name) for name in graph.DTYPES}
 
 
-def to_torch(array: np.ndarray, device: str) -> torch.Tensor:
+def to_torch(array: Array, device: str) -> torch.Tensor:
     """A tensor of the same numbers. On the CPU it shares the array's memory wherever torch can."""
     if not array.flags.carray:  # torch takes no negative strides, and warns of memory it may not write to
         array = np.array(array, order="C")
@@ -20,7 +22,7 @@ def to_torch(array: np.ndarray, device: str) -> torch.Tensor:
     return tensor if device == "cpu" else tensor.to(device)
 
 
-def to_numpy(value: Any, dtype: str | None = None) -> np.ndarray:
+def to_numpy(value: Any, dtype: str | None = None) -> Array:
     """An array of the same numbers; a program's host numbers come out as 0-d arrays."""
     return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value, dtype)
 
@@ -33,7 +35,7 @@ class TorchStore(Store):
 
     version = 0
 
-    def write(self, name: str, array: np.ndarray) -> None:
+    def write(self, name: str, array: Array) -> None:
         new = torch.tensor(np.asarray(array), device=self.backend.device)
         old = self.arrays.get(name)
         if old is not None and old.shape == new.shape and old.dtype == new.dtype:

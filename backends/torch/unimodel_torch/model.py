@@ -115,10 +115,6 @@ class Writer:
                 if size == Dim.symbol(symbol):
                     self._places.setdefault(symbol, (proxy, axis))
 
-    def attribute(self, name: str) -> Proxy:
-        """Something of the module that the program belongs to."""
-        return self.tracer.create_proxy("get_attr", name, (), {})
-
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Proxy:
         """A line that calls a function, for functions that do not see proxies themselves."""
         return self.tracer.create_proxy("call_function", function, args, kwargs)

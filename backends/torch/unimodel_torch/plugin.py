@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
 from unimodel.backend import Backend, Capability, CompileOptions, Store, not_implemented
-from unimodel.graph import Graph
+from unimodel.graph import Array, Graph
 from unimodel.plugins import hookimpl
 from unimodel_torch.arrays import TorchStore, to_numpy, to_torch
 from unimodel_torch.model import native_module
@@ -38,13 +37,13 @@ class TorchBackend(Backend):
     def devices(cls) -> Sequence[str]:
         return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
-    def from_numpy(self, array: np.ndarray) -> torch.Tensor:
+    def from_numpy(self, array: Array) -> torch.Tensor:
         return to_torch(array, self.device)
 
-    def to_numpy(self, array: Any) -> np.ndarray:
+    def to_numpy(self, array: Any) -> Array:
         return to_numpy(array)
 
-    def store(self, arrays: Mapping[str, np.ndarray]) -> TorchStore:
+    def store(self, arrays: Mapping[str, Array]) -> TorchStore:
         return TorchStore(self, arrays)
 
     def compile(self, graph: Graph, store: Store, options: CompileOptions | None = None) -> TorchExecutable:
