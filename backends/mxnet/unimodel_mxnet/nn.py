@@ -17,6 +17,8 @@ from unimodel.graph import Node
 from unimodel_mxnet.model import Call
 from unimodel_mxnet.ops import activation, cast, cut, gather, internal, legacy, lower, npx, pad, reshape, snp, sym, transpose, with_slopes
 
+equal = sym._internal._equal  # compares to floats, and is skipped in differentiation, which BlockGrad is not
+
 
 def float32(node: Node) -> bool:
     return node.outputs[0].spec.dtype == "float32"
@@ -30,11 +32,15 @@ BLOCKED_SIZE = 2**14
 
 @lower("relu")
 def _(call: Call, x: Any) -> Any:
-    size = math.prod(call.out.shape)
-    if call.out.dtype == "float32" and (isinstance(size, Dim) or size >= BLOCKED_SIZE):
+    return rectified(call, x)
+
+
+def rectified(call: Call, x: Any) -> Any:
+    size, dtype = math.prod(call.out.shape), call.out.dtype
+    if dtype == "float32" and (isinstance(size, Dim) or size >= BLOCKED_SIZE):
         return legacy(sym.LeakyReLU, x, act_type="elu", slope=0.0)  # oneDNN's relu turns NaN into 0, its elu with a flat left side does not
     y = legacy(sym.relu, x)
-    return with_slopes(y, (x, cast(snp.logical_not(internal.less_equal_scalar(x, scalar=0.0)), call.out.dtype))) if call.backward else y
+    return with_slopes(y, (x, cast(snp.logical_not(internal.less_equal_scalar(x, scalar=0.0)), dtype))) if call.backward else y
 
 
 @lower("gelu", when=lambda node: float32(node) and node.attrs["approximate"] == "none")
@@ -202,12 +208,17 @@ def _(call: Call, x: Any) -> Any:
     if not _pools_whole(call.node):  # MXNet differentiates, and a maximum's gradient would be shared among equals: the first has it all
         shape, flat = call.specs[0].shape, (*call.out.shape[:2], math.prod(call.out.shape[2:]))
         return reshape(call, gather(call, reshape(call, x, (*shape[:2], -1)), indices(), flat, 2), call.out.shape), indices
-    # MXNet's maximum passes over NaN, which a mean does not: the mean, held to finite numbers, times 0. And it finds no -inf, only the least float.
-    carrier = legacy(sym.clip, legacy(sym.BlockGrad, _pool(call, x, "avg")), a_min=-1.0, a_max=1.0)
+    relu = call.made_by(0, "relu")
+    alone = relu is not None and len(relu.outputs[0].users) == 1
+    if alone:  # the largest of rectified numbers is the rectified largest: a quarter of the work
+        x = call.build.symbol(relu.inputs[0])
     values = _pool(call, x, "max")
-    least = float(np.finfo(call.out.dtype).min)
-    bottom = cast(internal.less_equal_scalar(values, scalar=least), call.out.dtype)
-    return values * (bottom + 1.0) + internal.multiply_scalar(carrier, scalar=0.0), indices
+    # MXNet's maximum passes over NaN, which a mean does not: 0 / (mean == mean) is 0, or NaN
+    mean = _pool(call, x, "avg")
+    if alone:
+        return rectified(call, values), indices
+    least = float(np.finfo(call.out.dtype).min)  # which is what MXNet finds among nothing but -inf
+    return values + internal.multiply_scalar(cast(internal.less_equal_scalar(values, scalar=least), call.out.dtype), scalar=least), indices
 
 
 def _averages_whole(node: Node) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from unimodel.graph import Graph
 from unimodel.plugins import hookimpl
 from unimodel_mxnet import nn
 from unimodel_mxnet.arrays import MxnetStore, device_array, host_array
+from unimodel_mxnet.native import native_block
 from unimodel_mxnet.shim import mx
 from unimodel_mxnet.trainer import Program
 
@@ -20,7 +21,7 @@ RETIRED = "https://attic.apache.org/projects/mxnet.html"
 class MxnetBackend(Backend):
     name = "mxnet"
     lowerings = nn.lower
-    capabilities = {
+    capabilities: ClassVar = {
         Capability.TRAINING: True,
         Capability.FLOAT64: True,
         Capability.NATIVE_DIFFERENTIATION: True,
@@ -45,6 +46,9 @@ class MxnetBackend(Backend):
 
     def compile(self, graph: Graph, store: Any, options: CompileOptions | None = None) -> Program:
         return Program(self, graph, store, options or CompileOptions())
+
+    def native(self, graph: Graph, store: Any) -> Any:
+        return native_block(self, graph, store)
 
 
 @hookimpl

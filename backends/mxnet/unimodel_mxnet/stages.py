@@ -41,9 +41,12 @@ class Stage:
         return {v for n in self.nodes for v in n.inputs} | set(self.aliases.values()) | {outer for _, outer, _ in self.wrt}
 
 
-def stages(graph: Graph, host: HostArithmetic) -> list[Stage]:
-    """The stages of a prepared graph, in order: one for each region that MXNet differentiates, and one for all that is left."""
-    rest = [n for n in graph.nodes if n not in host.nodes]
+def stages(graph: Graph, host: HostArithmetic, kernels: Sequence[Node] = ()) -> list[Stage]:
+    """The stages of a prepared graph, in order: one for each region that MXNet differentiates, and one for all that is left.
+
+    ``kernels`` are updates that are carried out after them.
+    """
+    rest = [n for n in graph.nodes if n not in host.nodes and n not in kernels]
     found: list[Stage] = []
     for region in [n for n in rest if n.op is value_and_grad_op]:
         before = _ancestors(rest, region)
@@ -54,7 +57,8 @@ def stages(graph: Graph, host: HostArithmetic) -> list[Stage]:
             before = []
         found.append(_region_stage(region, before))
     found.append(Stage(rest))
-    wanted = dict.fromkeys((*graph.outputs, *(v for _, v in graph.updates)))
+    done = {v for n in kernels for v in n.outputs}
+    wanted = dict.fromkeys((*graph.outputs, *(v for _, v in graph.updates if v not in done), *(n.inputs[1] for n in kernels)))
     later: set[Value | None] = set(wanted)
     for stage in reversed(found):
         stage.results = [v for v in stage.made if v in later]

@@ -24,7 +24,7 @@ from unimodel.ops.definition import value_and_grad_op
 from unimodel.passes import prepare
 from unimodel_mxnet.arrays import MxnetStore, device_array, reason, shapes, shared_array
 from unimodel_mxnet.model import Build
-from unimodel_mxnet.optimizer import Copies
+from unimodel_mxnet.optimizer import Copies, in_place, kernel
 from unimodel_mxnet.shim import mx
 from unimodel_mxnet.stages import HostArithmetic, Stage, stages
 
@@ -44,7 +44,8 @@ class Program(Executable):
         self.graph, self.differentiation = prepared(backend, graph, options)
         self._batch = graph.of_kind("batch")
         self.host = HostArithmetic(self.graph)
-        self.stages = stages(self.graph, self.host)
+        self.kernels = in_place(self.graph, self.host.results)
+        self.stages = stages(self.graph, self.host, self.kernels)
         for stage in self.stages:
             backend.check(stage.nodes)
         self._bindings: OrderedDict[Any, Binding] = OrderedDict()
@@ -134,7 +135,13 @@ class Binding:
         self._pending = [*self._made.values()]
         self._fallible = any(n.op.name in FALLIBLE for s in program.stages for n in s.nodes)
         self.results = [self._array(v) for v in graph.outputs]
-        self._copies = Copies([self._array(v) for _, v in graph.updates], [self._arrays[e.value] for e, _ in graph.updates])
+        done = {v for n in program.kernels for v in n.outputs}
+        self._kernels = [kernel(n, self._array, program.host.results) for n in program.kernels]
+        self._copies = Copies(
+            *zip(*((self._array(v), self._arrays[e.value]) for e, v in graph.updates if v not in done), strict=True)
+            if len(done) < len(graph.updates)
+            else ((), ())
+        )
 
     def _cell(self, value: Value) -> np.ndarray:
         host, self._arrays[value] = shared_array(value.spec.at(self._sizes))
@@ -179,6 +186,8 @@ class Binding:
         if self._fallible:
             self.wait()
         self._copies.run()
+        for update in self._kernels:
+            update(numbers)
 
     def wait(self) -> None:
         for array in self._pending:
