@@ -185,6 +185,8 @@ def _compare(task: Task, folder: Path, target: Path, bisect: bool, reference: st
 
     with ExitStack() as stack:
         first, second = (stack.enter_context(Side(name, task.time_limit)) for name in task.names)
+        first.spawn()
+        second.spawn()
         for side in (first, second):
             try:
                 side.start()

@@ -116,15 +116,17 @@ def _show_healthy(answer: dict[str, Any]) -> None:
             op,
             str(entry["count"]),
             f"{entry['difference']:.1e}",
-            f"{entry['tolerance']:.0e}" if entry["difference"] <= entry["tolerance"] else "rounding",
+            f"{entry['tolerance']:.0e}",
+            str(entry["rounding"] or ""),
             entry["phase"],
             _short(entry["line"]),
         ]
         for op, entry in entries.items()
-        if entry["difference"] > 0
+        if entry["difference"] > 0 or entry["rounding"]
     ]
-    table(["op", "compared", "largest difference", "allowed", "phase", "line"], rows, numeric=["compared", "largest difference", "allowed"])
-    equal = [op for op, entry in answer["largest"].items() if entry["difference"] == 0]
+    numeric = ["compared", "largest difference", "allowed", "more, by rounding"]
+    table(["op", *numeric, "phase", "line"], rows, numeric=numeric)
+    equal = [op for op, entry in answer["largest"].items() if entry["difference"] == 0 and not entry["rounding"]]
     if equal:
         print(f"Exactly equal: {', '.join(equal)}.")
 

@@ -72,13 +72,15 @@ class Finding:
 
 @dataclass
 class Largest:
-    """An op's largest difference so far."""
+    """An op's largest difference so far, of those that are not rounding made large."""
 
     apart: Apart
     tolerance: float
     step: int
     label: Label
     count: int = 0
+    explained: int = 0
+    """How many differences beyond tolerance rounding explains."""
 
 
 class Judge:
@@ -116,17 +118,21 @@ class Judge:
         self.compared += 1
         distances = [apart(a, b, before) for a, b, before in zip(first, second, piece.before, strict=True)]
         tolerances = [self.tolerance(a, label) for a in first]
-        if note:
-            self._note(label, distances, tolerances)
-        over = [i for i, (d, t) in enumerate(zip(distances, tolerances, strict=True)) if not d.error <= t]
+        explained: set[int] = set()
         noise: list[float] | None = None
-        for i in sorted(over, key=lambda i: -distances[i].error):
+        found: Finding | None = None
+        for i in sorted(range(len(first)), key=lambda i: -distances[i].error):
+            if distances[i].error <= tolerances[i]:
+                continue
             if math.isfinite(distances[i].error):
                 noise = noise or self._rounding(piece, ways[0], first, _TRIES[label.size])
                 if distances[i].error <= _TIMES * noise[i]:
+                    explained.add(i)
                     continue
-            return Finding(self.step, label, piece, ways, distances[i], i, tolerances[i], (first, second))
-        return None
+            found = found or Finding(self.step, label, piece, ways, distances[i], i, tolerances[i], (first, second))
+        if note:
+            self._note(label, [(d, t) for i, (d, t) in enumerate(zip(distances, tolerances, strict=True)) if i not in explained], len(explained))
+        return found
 
     def parts(self, piece: Piece, label: Label, ways: Ways | None = None) -> Finding | None:
         """As ``look``, where nothing is to be remembered, and a side that fails says nothing."""
@@ -140,15 +146,13 @@ class Judge:
             return 0.0
         return STEP_TOLERANCE[dtype] if label.size == "step" else op_tolerance(dtype, *(s.tolerances for s in self.sides))
 
-    def _note(self, label: Label, distances: Sequence[Apart], tolerances: Sequence[float]) -> None:
-        i = max(range(len(distances)), key=lambda i: distances[i].error, default=None)
-        if i is None:
-            return
-        before = self.largest.get(label.op)
-        count = 1 if before is None else before.count + 1
-        if before is None or distances[i].error > before.apart.error:
-            before = self.largest[label.op] = Largest(distances[i], tolerances[i], self.step, label)
-        before.count = count
+    def _note(self, label: Label, distances: Sequence[tuple[Apart, float]], explained: int) -> None:
+        entry = self.largest.setdefault(label.op, Largest(Apart(0.0), 0.0, self.step, label))
+        entry.count += 1
+        entry.explained += explained
+        for distance, tolerance in distances:
+            if distance.error > entry.apart.error or not entry.tolerance:
+                entry.apart, entry.tolerance, entry.step, entry.label = distance, tolerance, self.step, label
 
     def _rounding(self, piece: Piece, way: str, results: Sequence[Array], tries: int) -> list[float]:
         """How far each result moves on the first side when the last bits of the inputs do."""

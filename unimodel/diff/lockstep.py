@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from unimodel.diff.anatomy import Anatomy, Region, dissect
-from unimodel.diff.judge import Finding, Judge, Label, Largest, Place, Ways
+from unimodel.diff.judge import Finding, Judge, Label, Place, Ways
 from unimodel.diff.piece import Piece, Whole, known, with_gradient
 from unimodel.diff.side import Failure, Side
 from unimodel.errors import UnimodelError
 from unimodel.graph import Array, Graph, Node, Value
 from unimodel.tracing import live_nodes
 
+WHOLE_STEP = "the step as a whole"
+"""What a step is called where an op would be named."""
 _ENDS_TRIED = 64
 _PHASES = ("forward", "gradient", "update")
 
@@ -27,8 +29,6 @@ class Lockstep:
     def __init__(self, first: Side, second: Side) -> None:
         self.judge = Judge(first, second)
         self.steps = 0
-        self.whole: Largest | None = None
-        """The largest difference of a step as a whole."""
         self.ways: Ways = ("core", "core")
         """Who differentiated the step on each side."""
 
@@ -52,7 +52,7 @@ class Lockstep:
         first, second = results
         if first is None or second is None:
             failure = next(f for f in failures if f is not None)
-            return [Finding(number, Label("step", "the step as a whole", None, "step"), step, self.ways, failure=failure)]
+            return [Finding(number, Label("step", WHOLE_STEP, None, "step"), step, self.ways, failure=failure)]
         beyond = self._as_it_runs(walk, step, (asked[0], asked[1]), first, second)
         return [] if beyond is None else [beyond]
 
@@ -67,13 +67,8 @@ class Lockstep:
         raise AssertionError("the last way returns")
 
     def _as_it_runs(self, walk: Walk, step: Piece, asked: Ways, first: Sequence[Array], second: Sequence[Array]) -> Finding | None:
-        label = Label("step", "the step as a whole", None, "step")
+        label = Label("step", WHOLE_STEP, None, "step")
         found = self.judge.compare(step, label, asked, first, second)
-        noted = self.judge.largest.pop(label.op, None)
-        if noted is not None:
-            if self.whole is None or noted.apart.error > self.whole.apart.error:
-                self.whole = noted
-            self.whole.count = self.steps
         if found is None:
             return None
         if "native" in self.ways and self.judge.parts(step, label, ("core", "core")) is None:

@@ -9,7 +9,7 @@ from typing import Any
 from unimodel.backend import literal
 from unimodel.diff.diagnosis import Diagnosis
 from unimodel.diff.judge import Finding, Judge, Largest
-from unimodel.diff.lockstep import Lockstep
+from unimodel.diff.lockstep import WHOLE_STEP, Lockstep
 from unimodel.diff.measure import statistics
 from unimodel.diff.nonfinite import Hunt, Origin
 from unimodel.diff.piece import Piece
@@ -76,11 +76,12 @@ def in_short(finding: Finding) -> dict[str, Any]:
 def healthy(lockstep: Lockstep) -> dict[str, Any]:
     """How far the backends have been apart, op by op, the furthest first."""
     ordered = sorted(lockstep.judge.largest.items(), key=lambda item: -item[1].apart.error)
+    whole = lockstep.judge.largest.get(WHOLE_STEP)
     return {
         "steps": lockstep.steps,
         "compared": lockstep.judge.compared,
-        "largest": {op: largest(entry) for op, entry in ordered},
-        "whole_step": None if lockstep.whole is None else largest(lockstep.whole),
+        "largest": {op: largest(entry) for op, entry in ordered if op != WHOLE_STEP},
+        "whole_step": None if whole is None else largest(whole),
     }
 
 
@@ -89,6 +90,7 @@ def largest(entry: Largest) -> dict[str, Any]:
         "difference": entry.apart.error,
         "tolerance": entry.tolerance,
         "count": entry.count,
+        "rounding": entry.explained,
         "step": entry.step,
         "phase": entry.label.phase,
         "line": line_of(entry.label.source),

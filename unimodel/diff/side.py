@@ -51,6 +51,7 @@ class Side:
         self._process: subprocess.Popen[bytes] | None = None
         self._printed: IO[bytes] | None = None
         self._sent: set[str] = set()
+        self._greeted = False
 
     def __enter__(self) -> Side:
         return self
@@ -80,15 +81,22 @@ class Side:
 
     def start(self) -> None:
         """Have the process running, and know what the backend says of itself."""
+        self.spawn()
+        if not self._greeted:
+            answer, _ = self._ask(None, {})
+            self.version, self.tolerances, self.no_float64 = answer["version"], answer["tolerances"], answer["no_float64"]
+            self._greeted = True
+
+    def spawn(self) -> None:
+        """Have the process running; it may still be importing its framework when this returns."""
         if self._process is not None:
             return
         self._sent.clear()
+        self._greeted = False
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process
         command = [sys.executable, "-X", "faulthandler", "-m", "unimodel.diff.serve", self.name]
         # a session of its own, so that what it starts can be ended with it
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._printed, start_new_session=True)
-        answer, _ = self._ask(None, {})
-        self.version, self.tolerances, self.no_float64 = answer["version"], answer["tolerances"], answer["no_float64"]
 
     def stop(self) -> None:
         if self._process is not None:
