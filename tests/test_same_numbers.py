@@ -139,7 +139,7 @@ def test_float32_in_lockstep():
                     assert np.linalg.norm(array - after[name]) <= 1e-4 * max(np.linalg.norm(after[name]), 1e-8), (backend, state, name)
 
 
-@pytest.mark.parametrize(("first", "second"), [pair for pair in itertools.permutations(BACKENDS, 2)])
+@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(BACKENDS, 2)))
 def test_a_run_continues_on_another_backend(tmp_path, double, first, second):
     begun = trainer(first, "float64")
     start = losses(begun, 3)
@@ -150,7 +150,9 @@ def test_a_run_continues_on_another_backend(tmp_path, double, first, second):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_alone_in_a_process_a_backend_gives_the_same_curve(single, backend):
-    code = f"import sys; sys.path.insert(0, {str(__file__).rpartition('/')[0]!r}); import test_same_numbers as t; print(list(t.losses(t.trainer({backend!r}), 1)))"
+    code = (
+        f"import sys; sys.path.insert(0, {str(__file__).rpartition('/')[0]!r}); import test_same_numbers as t; print(list(t.losses(t.trainer({backend!r}), 1)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     alone = np.array(eval(done.stdout.strip().splitlines()[-1], {"np": np}))
     np.testing.assert_allclose(alone, single[backend][: len(alone)], rtol=1e-5)
