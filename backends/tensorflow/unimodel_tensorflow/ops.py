@@ -6,6 +6,7 @@ times as long to trace. Sizes that are symbolic in the graph arrive as int64 ten
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -143,20 +144,24 @@ def _(node: Any, x: Any, y: Any) -> Any:
     return raw.SelectV2(condition=zero, t=raw.RealDiv(x=x, y=y), e=raw.Round(x=raw.RealDiv(x=raw.Sub(x=x, y=rest), y=y)))
 
 
-def _spread(node: Any, value: Value, number: Any, like: Any) -> Any:
-    """A number as a tensor of the result's shape."""
-    zero = value.producer is not None and value.producer.op.name == "constant" and value.producer.attrs["value"] == 0
-    return raw.ZerosLike(x=like) if zero and like.shape.rank else raw.Fill(dims=shape_tensor(node.shape), value=number)
-
-
 @lower("where")
 def _(node: Any, condition: Any, x: Any, y: Any) -> Any:
+    full = node.outputs[0].spec.shape
     shapes = [v.spec.shape for v in node.inputs]
-    if shapes[0] and all(s in (shapes[0], ()) for s in shapes[1:]):  # the kernel that does not broadcast is three times as fast
-        other = y if shapes[1] == () else x
-        x, y = (_spread(node, v, t, other) if v.spec.shape == () else t for v, t in zip(node.inputs[1:], (x, y), strict=True))
-        return raw.Select(condition=condition, x=x, y=y)
-    return raw.SelectV2(condition=condition, t=x, e=y)
+    if not full or any(s not in (full, ()) for s in shapes[1:]):
+        return raw.SelectV2(condition=condition, t=x, e=y)
+    # the kernel that does not broadcast is three times as fast, what it wants included
+    condition = condition if shapes[0] == full else raw.BroadcastTo(input=condition, shape=shape_tensor(node.shape))
+    wide = x if shapes[1] == full else y
+    x, y = (_spread(v, t, wide, condition) if v.spec.shape == () else t for v, t in zip(node.inputs[1:], (x, y), strict=True))
+    return raw.Select(condition=condition, x=x, y=y)
+
+
+def _spread(value: Value, number: Any, wide: Any, condition: Any) -> Any:
+    """A number as a tensor of the result's shape."""
+    if wide.shape.rank and value.producer is not None and value.producer.attrs.get("value") == 0:
+        return raw.ZerosLike(x=wide)
+    return raw.Fill(dims=raw.Shape(input=condition), value=number)
 
 
 @lower("stop_gradient")
@@ -172,6 +177,19 @@ def _(node: Any, x: Any) -> Any:
 @lower("rsqrt")
 def _(node: Any, x: Any) -> Any:
     return raw.Rsqrt(x=x)
+
+
+@lower("gelu", "gelu_gradient", when=lambda node: node.attrs["approximate"] == "tanh")
+def _(node: Any, *inputs: Any) -> Any:
+    # (1 + tanh(u)) / 2 is sigmoid(2 u): half the passes over memory, and no digits lost where x is negative
+    x, dtype = inputs[-1], inputs[-1].dtype.name
+    one, three = math.sqrt(8.0 / math.pi), math.sqrt(8.0 / math.pi) * 0.044715
+    square = raw.Square(x=x)
+    share = raw.Sigmoid(x=raw.Mul(x=x, y=raw.AddV2(x=raw.Mul(x=square, y=constant(three, dtype)), y=constant(one, dtype))))
+    if node.op.name == "gelu":
+        return raw.Mul(x=x, y=share)
+    slope = raw.AddV2(x=raw.Mul(x=square, y=constant(3.0 * three, dtype)), y=constant(one, dtype))
+    return raw.Mul(x=inputs[0], y=raw.AddV2(x=share, y=raw.SigmoidGrad(y=share, dy=raw.Mul(x=x, y=slope))))
 
 
 def _last_axis(node: Any) -> bool:

@@ -1,11 +1,12 @@
-"""How a graph's updates are carried out: in place by TensorFlow's kernel where it computes the same, else by assignment.
+"""How a graph's updates are carried out: in place where TensorFlow's kernels can compute the same, else by assignment.
 
-Only plain gradient descent and momentum have equal kernels. Adam's computes ``1 - beta2`` in float32, which is 5e-5 off, and would leave that in the state.
+Gradient descent and momentum have kernels. Adam's computes ``1 - beta2`` in float32, which is 5e-5 off and would leave that in the state; so its moving averages are
+written as steps of descent, ``m -= (1 - beta1) * (m - g)``, each one pass over memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unimodel.graph import Graph, Input, Node, Value
@@ -13,51 +14,80 @@ from unimodel_tensorflow.arrays import tf
 from unimodel_tensorflow.model import View, Writer
 from unimodel_tensorflow.ops import constant, lower, raw
 
+STATE = {"sgd_update": (0, 4), "adam_update": (0, 2, 3)}
+"""Updates that are carried out in place, and which of their inputs are the old values of their results."""
+
 
 def _ends(node: Node) -> bool:
-    """Whether an update is of a variable's value, and nothing is computed from its results."""
-    return node.inputs[0] is not None and node.inputs[0].producer is None and not any(v.users for v in node.outputs)
+    """Whether an update is of a variable's value, in a form that is carried out in place, and nothing is computed from its results."""
+    special = node.attrs.get("nesterov") or len(node.outputs) > len(STATE[node.op.name])
+    return not special and node.inputs[0] is not None and node.inputs[0].producer is None and not any(v.users for v in node.outputs)
 
 
-@lower("sgd_update", when=_ends)
+@lower(*STATE, when=_ends)
 def _(node: View, *inputs: Any) -> Any:
     found = node.decomposed(node.specs, *inputs)
     return found if len(node.outputs) > 1 else found[0]
 
 
-def in_place(graph: Graph) -> dict[Node, tuple[Input, ...]]:
-    """The updates that kernels carry out in place, with the states they change."""
+def in_place(graph: Graph) -> dict[Node, Sequence[Value]]:
+    """The updates that are carried out in place, with the old values of the states they change."""
     new: dict[Value, Input] = {value: entry for entry, value in graph.updates}
     found = {}
     for node in graph.nodes:
-        if node.op.name != "sgd_update" or node.attrs["nesterov"] or not all(v in new and v not in graph.outputs for v in node.outputs):
-            continue
-        states = tuple(new[v] for v in node.outputs)
-        if [s.value for s in states] == [node.inputs[i] for i in (0, 4)][: len(states)]:
-            found[node] = states
+        if node.op.name in STATE and all(v in new and v not in graph.outputs for v in node.outputs):
+            old = [node.inputs[i] for i in STATE[node.op.name]][: len(node.outputs)]
+            if old == [new[v].value for v in node.outputs]:
+                found[node] = old
     return found
 
 
-def carry_out(graph: Graph, writer: Writer, handles: Mapping[Value, Any], kernels: Mapping[Node, tuple[Input, ...]]) -> None:
+def carry_out(graph: Graph, writer: Writer, handles: Mapping[Value, Any], kernels: Mapping[Node, Sequence[Value]]) -> None:
     """Write the updates. They wait for the outputs, so that a step which fails in its forward pass changes nothing."""
-    done = {state for states in kernels.values() for state in states}
+    done = {value for old in kernels.values() for value in old}
     with tf.control_dependencies([writer.tensor(v) for v in graph.outputs]):
-        for node, states in kernels.items():
-            _descend(node, [None if v is None else writer.tensor(v) for v in node.inputs], [handles[s.value] for s in states])
+        for node, old in kernels.items():
+            update = _adam if node.op.name == "adam_update" else _sgd
+            update(node, [None if v is None else writer.tensor(v) for v in node.inputs], [handles[v] for v in old])
         for entry, value in graph.updates:
-            if entry not in done:
+            if entry.value not in done:
                 raw.AssignVariableOp(resource=handles[entry.value], value=writer.tensor(value))
 
 
-def _descend(node: Node, inputs: list[Any], handles: list[Any]) -> None:
-    param, grad, lr, damping, _ = inputs
-    attrs, dtype = node.attrs, param.dtype.name
+def _gradient(node: Node, param: Any, grad: Any, decay: bool) -> Any:
+    attrs = node.attrs
     if attrs["maximize"]:
         grad = raw.Neg(x=grad)
-    if attrs["weight_decay"]:
-        grad = raw.AddV2(x=grad, y=raw.Mul(x=constant(attrs["weight_decay"], dtype), y=param))
+    return raw.AddV2(x=grad, y=raw.Mul(x=constant(attrs["weight_decay"], param.dtype.name), y=param)) if decay and attrs["weight_decay"] else grad
+
+
+def _sgd(node: Node, inputs: Sequence[Any], handles: Sequence[Any]) -> None:
+    param, grad, lr, damping, _ = inputs
+    grad = _gradient(node, param, grad, True)
     if len(handles) == 1:
         raw.ResourceApplyGradientDescent(var=handles[0], alpha=lr, delta=grad)
     else:
-        momentum = constant(attrs["momentum"], dtype)
-        raw.ResourceApplyMomentum(var=handles[0], accum=handles[1], lr=lr, grad=raw.Mul(x=damping, y=grad), momentum=momentum)
+        momentum, grad = constant(node.attrs["momentum"], param.dtype.name), raw.Mul(x=damping, y=grad)
+        raw.ResourceApplyMomentum(var=handles[0], accum=handles[1], lr=lr, grad=grad, momentum=momentum)
+
+
+def _adam(node: Node, inputs: Sequence[Any], handles: Sequence[Any]) -> None:
+    param, grad, exp_avg, exp_avg_sq, lr, correction1, correction2, _ = inputs
+    attrs, dtype = node.attrs, param.dtype
+
+    def number(value: float) -> Any:
+        return constant(value, dtype.name)
+
+    grad = _gradient(node, param, grad, not attrs["decoupled"])
+    raw.ResourceApplyGradientDescent(var=handles[1], alpha=number(1.0 - attrs["beta1"]), delta=raw.Sub(x=exp_avg, y=grad))
+    raw.ResourceApplyGradientDescent(var=handles[2], alpha=number(1.0 - attrs["beta2"]), delta=raw.Sub(x=exp_avg_sq, y=raw.Square(x=grad)))
+    exp_avg, exp_avg_sq = (raw.ReadVariableOp(resource=h, dtype=dtype) for h in handles[1:])
+    # exp_avg / (sqrt(exp_avg_sq) / root + eps), with both sides times root
+    root = raw.Sqrt(x=correction2)
+    step = raw.RealDiv(x=exp_avg, y=raw.AddV2(x=raw.Sqrt(x=exp_avg_sq), y=raw.Mul(x=root, y=number(attrs["eps"]))))
+    rate = raw.RealDiv(x=raw.Mul(x=lr, y=root), y=correction1)
+    if attrs["decoupled"] and attrs["weight_decay"]:
+        # param - lr * decay * param - rate * step, as one step of descent
+        share = raw.RealDiv(x=raw.Mul(x=correction1, y=number(attrs["weight_decay"])), y=root)
+        step = raw.AddV2(x=step, y=raw.Mul(x=share, y=param))
+    raw.ResourceApplyGradientDescent(var=handles[0], alpha=rate, delta=step)
