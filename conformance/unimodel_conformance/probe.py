@@ -16,30 +16,31 @@ from unimodel.graph import Array
 
 
 class Probe(um.Trainer):
-    """Runs each model on its own input; the batch is ``{name: (input, cotangent)}``."""
+    """Runs each model on its own inputs; the batch is ``{name: (inputs, cotangent)}``."""
 
     def step(self, batch: Any) -> dict[str, Any]:
         found = {}
-        for name, (x, cotangent) in batch.items():
+        for name, (inputs, cotangent) in batch.items():
             model = self.models[name]
             parameters = dict(model.named_parameters())
-            wrt = [*parameters.values(), *([x] if x.spec.is_float else [])]
+            floats = {f"input{i}": x for i, x in enumerate(inputs) if x.spec.is_float}
+            wrt = [*parameters.values(), *floats.values()]
 
-            def loss(model: um.Model = model, x: Any = x, cotangent: Any = cotangent) -> Any:
-                y = model(x)
+            def loss(model: um.Model = model, inputs: Any = inputs, cotangent: Any = cotangent) -> Any:
+                y = model(*inputs)
                 return ops.sum(y * cotangent), y
 
             if wrt:
                 (_, y), grads = um.value_and_grad(loss, wrt=wrt, has_aux=True)
-                for key, grad in zip([*parameters, "input"], grads, strict=False):
+                for key, grad in zip([*parameters, *floats], grads, strict=True):
                     if grad is not None:
                         found[f"{name}/grad/{key}"] = grad
             else:
-                y = model(x)
+                y = model(*inputs)
             found[f"{name}/output"] = y
         return found
 
-    def run(self, inputs: Mapping[str, tuple[Array, Array]]) -> dict[str, Array]:
+    def run(self, inputs: Mapping[str, tuple[tuple[Array, ...], Array]]) -> dict[str, Array]:
         """All results by ``model/output``, ``model/grad/name`` and ``model/buffer/name``."""
         results = {key: np.asarray(value) for key, value in self.train_step(dict(inputs)).items()}
         for name in inputs:

@@ -45,8 +45,8 @@ def unit(*shape: int) -> tuple[Any, ...]:
     return ("unit", shape)
 
 
-def _layer(name: str, shape: tuple[Any, ...], /, note: str = "", **kwargs: Any) -> Entry:
-    return Entry(f"{name}{'-' + note if note else ''}", name, kwargs, (shape,))
+def _layer(name: str, shape: tuple[Any, ...], /, note: str = "", *others: tuple[Any, ...], **kwargs: Any) -> Entry:
+    return Entry(f"{name}{'-' + note if note else ''}", name, kwargs, (shape, *others))
 
 
 LAYERS: list[Entry] = [
@@ -85,6 +85,30 @@ LAYERS: list[Entry] = [
     _layer("LayerNorm", normal(N, 2, 3, 4), "dims", normalized_shape=(3, 4), eps=0.1),
     _layer("LayerNorm", normal(N, 5), "plain", normalized_shape=5, elementwise_affine=False),
     _layer("LayerNorm", normal(N, 5), "no_bias", normalized_shape=5, bias=False),
+    _layer("GroupNorm", normal(N, 4, 3), num_groups=2, num_channels=4),
+    _layer("GroupNorm", normal(N, 6, 2, 2), "options", num_groups=3, num_channels=6, eps=0.1, affine=False),
+    _layer("RMSNorm", normal(N, 5), normalized_shape=5),
+    _layer("RMSNorm", normal(N, 2, 3, 4), "options", normalized_shape=(3, 4), eps=0.1, elementwise_affine=False),
+    _layer("LocalResponseNorm", normal(N, 5, 3), size=3, alpha=0.1, beta=0.6, k=1.5),
+    _layer("Unflatten", normal(N, 6), dim=1, unflattened_size=(2, 3)),
+    _layer("BatchNorm3d", normal(N, 3, 2, 2, 2), num_features=3),
+    _layer("Bilinear", normal(N, 3), "", normal(N, 4), in1_features=3, in2_features=4, out_features=2),
+    _layer("CosineSimilarity", normal(N, 3), "", normal(N, 3), dim=1),
+    _layer("PairwiseDistance", normal(N, 3), "", normal(N, 3)),
+    _layer("PairwiseDistance", normal(N, 3), "options", normal(N, 3), p=3.0, keepdim=True, eps=0.01),
+    _layer("EmbeddingBag", integers(6, N, 3), num_embeddings=6, embedding_dim=2),
+    _layer("EmbeddingBag", integers(6, N, 3), "sum", num_embeddings=6, embedding_dim=2, mode="sum"),
+    _layer("EmbeddingBag", integers(6, N, 3), "max", num_embeddings=6, embedding_dim=2, mode="max"),
+    _layer("ChannelShuffle", normal(N, 6, 2, 2), groups=3),
+    _layer("PixelShuffle", normal(N, 8, 2, 3), upscale_factor=2),
+    _layer("PixelUnshuffle", normal(N, 2, 4, 6), downscale_factor=2),
+    _layer("Unfold", normal(N, 2, 5, 6), kernel_size=(2, 3), stride=(2, 1), padding=(1, 0), dilation=(1, 2)),
+    _layer("Fold", normal(N, 12, 9), output_size=(4, 5), kernel_size=(2, 3), stride=(1, 1)),
+    _layer("Upsample", normal(N, 2, 3, 4), scale_factor=2),
+    _layer("Upsample", normal(N, 2, 3, 4), "bilinear", size=(5, 6), mode="bilinear"),
+    _layer("Upsample", normal(N, 2, 3, 4), "corners", scale_factor=2, mode="bilinear", align_corners=True),
+    _layer("UpsamplingNearest2d", normal(N, 2, 3, 4), scale_factor=3),
+    _layer("UpsamplingBilinear2d", normal(N, 2, 3, 4), scale_factor=2),
     _layer("ReLU", normal(N, 5)),
     _layer("LeakyReLU", normal(N, 5)),
     _layer("LeakyReLU", normal(N, 5), "slope", negative_slope=0.3),
@@ -122,9 +146,50 @@ LAYERS: list[Entry] = [
 ]
 """One line a case. Layers of any shape per sample may be added freely, as long as the first dimension is N."""
 
+_IMAGES = {1: (7,), 2: (5, 6), 3: (4, 5, 4)}
+_PADS = {1: (2, 1), 2: (2, 1, 0, 2), 3: (1, 2, 2, 0, 1, 1)}
+for _d, _size in _IMAGES.items():
+    _image = (N, 2, *_size)
+    _conv = {"in_channels": 2, "out_channels": 4, "kernel_size": 3}
+    if _d != 2:
+        LAYERS += [
+            _layer(f"Conv{_d}d", normal(*_image), **_conv),
+            _layer(f"Conv{_d}d", normal(*_image), "options", **_conv, stride=2, padding=1, groups=2, bias=False),
+            _layer(f"Conv{_d}d", normal(*_image), "dilated", **_conv, dilation=2, padding=2),
+            _layer(f"MaxPool{_d}d", distinct(*_image), kernel_size=2),
+            _layer(f"MaxPool{_d}d", distinct(*_image), "options", kernel_size=3, stride=2, padding=1, ceil_mode=True),
+            _layer(f"AvgPool{_d}d", normal(*_image), kernel_size=3, stride=2, padding=1, count_include_pad=False),
+        ]
+    LAYERS += [
+        _layer(f"Conv{_d}d", normal(*_image), "reflect", **_conv, padding=1, padding_mode="reflect"),
+        _layer(f"Conv{_d}d", normal(*_image), "circular", **_conv, padding=1, padding_mode="circular"),
+        _layer(f"ConvTranspose{_d}d", normal(N, 2, *(s - 2 for s in _size)), **_conv),
+        _layer(f"ConvTranspose{_d}d", normal(N, 2, *(s - 2 for s in _size)), "options", **_conv, stride=2, padding=1, output_padding=1, groups=2, bias=False),
+        _layer(f"ConvTranspose{_d}d", normal(N, 2, *(s - 2 for s in _size)), "dilated", **_conv, dilation=2, padding=2, stride=3),
+        _layer(f"AdaptiveAvgPool{_d}d", normal(*_image), output_size=3),
+        _layer(f"AdaptiveMaxPool{_d}d", distinct(*_image), output_size=2),
+        _layer(f"LPPool{_d}d", unit(*_image), norm_type=2.0, kernel_size=2),
+        _layer(f"LPPool{_d}d", unit(*_image), "cubes", norm_type=3.0, kernel_size=2, stride=1),
+        _layer(f"InstanceNorm{_d}d", normal(*_image), num_features=2),
+        _layer(f"InstanceNorm{_d}d", normal(*_image), "tracked", num_features=2, affine=True, track_running_stats=True, momentum=0.3, eps=0.1),
+        _layer(f"ZeroPad{_d}d", normal(*_image), padding=_PADS[_d]),
+        _layer(f"ConstantPad{_d}d", normal(*_image), padding=_PADS[_d], value=-1.5),
+        _layer(f"ReflectionPad{_d}d", normal(*_image), padding=_PADS[_d]),
+        _layer(f"ReplicationPad{_d}d", normal(*_image), padding=_PADS[_d]),
+        _layer(f"CircularPad{_d}d", normal(*_image), padding=_PADS[_d]),
+    ]
+
 LAYERS_TESTED_BY_HAND = {
     "Dropout": "its masks are core's own, not PyTorch's",
     "RReLU": "its slopes are random in train mode",
+    "Dropout1d": "its masks are core's own",
+    "Dropout2d": "its masks are core's own",
+    "Dropout3d": "its masks are core's own",
+    "AlphaDropout": "its masks are core's own",
+    "FeatureAlphaDropout": "its masks are core's own",
+    "MaxUnpool1d": "takes the indices of a pooling",
+    "MaxUnpool2d": "takes the indices of a pooling",
+    "MaxUnpool3d": "takes the indices of a pooling",
     "Sequential": "a container",
     "ModuleList": "a container",
     "ModuleDict": "a container",

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.concerns("layer")
 
 KINDS = sorted({e.name for e in LAYERS})
 TOLERANCE = {"float64": 1e-11, "float32": 2e-5}
+MODES = ("train0", "train1", "eval0")
+"""Batches in train mode, the second for layers with buffers, and one in eval mode."""
 
 
 def build(entry: Entry) -> um.Model:
@@ -29,9 +31,9 @@ def build(entry: Entry) -> um.Model:
     return layer
 
 
-def batch(entry: Entry, mode: str, dtype: str) -> tuple[Array, Array]:
+def batch(entry: Entry, mode: str, dtype: str) -> tuple[tuple[Array, ...], Array]:
     found = golden.part("layers", f"{entry.id}/{mode}")
-    return as_dtype(found["input"], dtype), as_dtype(found["cotangent"], dtype)
+    return tuple(as_dtype(found[f"input{i}"], dtype) for i in range(len(entry.inputs))), as_dtype(found["cotangent"], dtype)
 
 
 def probed(subject: Subject, kind: str, dtype: str, way: str) -> Any:
@@ -58,10 +60,12 @@ def _alone(entry: Entry, dtype: str, way: str) -> dict[str, Any]:
 def _probe(entries: list[Entry], dtype: str, way: str) -> dict[str, Any]:
     probe = Probe({e.id: build(e) for e in entries}, precision=dtype, differentiation=way)
     found: dict[str, Any] = {}
-    for mode in ("train0", "train1", "eval0"):
+    for mode in MODES:
         for model in probe.models.values():
             model.train(mode != "eval0")
-        found |= {f"{mode}/{k}": v for k, v in probe.run({e.id: batch(e, mode, dtype) for e in entries}).items()}
+        batches = {e.id: batch(e, mode, dtype) for e in entries if golden.part("layers", f"{e.id}/{mode}")}
+        if batches:
+            found |= {f"{mode}/{k}": v for k, v in probe.run(batches).items()}
     return found
 
 
@@ -69,10 +73,10 @@ def compare(subject: Subject, entry: Entry, dtype: str, way: str) -> None:
     found = probed(subject, entry.name, dtype, way)
     if isinstance(found.get(entry.id), Exception):
         raise found[entry.id]
-    for mode in ("train0", "train1", "eval0"):
+    for mode in MODES:
         wanted = golden.part("layers", f"{entry.id}/{mode}")
         for key, e in wanted.items():
-            if key in ("input", "cotangent"):
+            if key == "cotangent" or key.startswith("input"):
                 continue
             a = found.get(f"{mode}/{entry.id}/{key}")
             assert a is not None, f"{entry.id} in {mode}: no {key}"
@@ -101,15 +105,15 @@ def test_layer_float32(subject: Subject, entry: Entry) -> None:
 @pytest.mark.parametrize("entry", LAYERS, ids=lambda e: e.id)
 def test_layer_forward(subject: Subject, entry: Entry) -> None:
     """Forward alone, as ``predict`` and a direct call give it, in eval mode; also what a forward-only backend can do."""
-    x, _ = batch(entry, "eval0", "float32")
+    inputs, _ = batch(entry, "eval0", "float32")
     wanted = as_dtype(golden.part("layers", f"{entry.id}/eval0")["output"], "float32")
-    moved = golden.part("layers", f"{entry.id}/train1/buffer")
+    moved = golden.part("layers", f"{entry.id}/train1/buffer")  # those after both batches
     layer, other = build(entry).eval(), build(entry)
     for each in (layer, other):
         each.load_state_dict(moved, strict=False)
-    assert not (d := difference(layer(x), wanted, TOLERANCE["float32"])), f"{entry.id}(x): {d}"
+    assert not (d := difference(layer(*inputs), wanted, TOLERANCE["float32"])), f"{entry.id}(…): {d}"
     if getattr(other, "track_running_stats", True):  # without statistics of its own a layer depends on the batch size
-        predicted = um.Trainer(other).predict(x, batch_size=3)
+        predicted = um.Trainer(other).predict(inputs, batch_size=3)
         assert not (d := difference(predicted, wanted, TOLERANCE["float32"])), f"predict of {entry.id}: {d}"
 
 
@@ -183,6 +187,43 @@ def test_dropout_rests_in_eval_mode(subject: Subject) -> None:
     assert not np.array_equal(um.nn.Dropout(0.5)(x), x), "in train mode nothing was dropped"
 
 
+@TRAINING
+@pytest.mark.concerns("layer", "Dropout of channels")
+@pytest.mark.parametrize("kind", ["Dropout1d", "Dropout2d", "Dropout3d", "FeatureAlphaDropout", "AlphaDropout"])
+def test_dropout_family(subject: Subject, kind: str) -> None:
+    """Whole channels fall together; alpha dropout keeps mean and variance; all rest in eval mode."""
+    x = np.random.default_rng(0).standard_normal((40, 30, *(4,) * (int(kind[7]) if kind[7].isdigit() else 1))).astype("float32")
+    layer = getattr(um.nn, kind)(0.4)
+    assert np.array_equal(um.Trainer(getattr(um.nn, kind)(0.4)).predict(x), x), f"{kind} drops in eval mode"
+    y = np.asarray(Dropped(layer, seed=2).train_step(x)["y"])
+    if kind.startswith("Dropout"):
+        dropped = (y == 0).reshape(40, 30, -1)
+        assert (dropped.all(-1) == dropped.any(-1)).all(), f"{kind} drops parts of channels"
+        assert abs(dropped.mean() - 0.4) < 0.06 and np.allclose(y[y != 0], (x / np.float32(0.6))[y != 0], rtol=1e-5)
+    else:
+        assert not np.array_equal(y, x) and abs(y.mean() - x.mean()) < 0.15 and abs(y.std() - x.std()) < 0.15, f"{kind} changes mean or variance"
+
+
+@pytest.mark.concerns("layer", "MaxUnpool")
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_unpooling(subject: Subject, rank: int) -> None:
+    """Unpooling puts each maximum back where it was, and zeros elsewhere."""
+
+    class Around(um.Model):
+        def __init__(self) -> None:
+            self.pool = getattr(um.nn, f"MaxPool{rank}d")(2, return_indices=True)
+            self.unpool = getattr(um.nn, f"MaxUnpool{rank}d")(2)
+
+        def forward(self, x: Any) -> Any:
+            values, indices = self.pool(x)
+            return self.unpool(values, indices), values
+
+    x = np.random.default_rng(rank).permutation(2 * 3 * 4**rank).astype("float32").reshape(2, 3, *(4,) * rank) + 1
+    back, values = Around()(x)
+    assert back.shape == x.shape and np.array_equal(np.sort(back[back != 0]), np.sort(values.ravel()))
+    assert np.array_equal(back[back != 0], x[back != 0]), "a maximum is in another place"
+
+
 @pytest.mark.concerns("layer", "RReLU")
 def test_random_slopes(subject: Subject) -> None:
     """In eval mode the slope is the mean of the bounds; in train mode it is between them, or the layer says that it cannot draw one."""
@@ -247,7 +288,7 @@ def test_shared_layer(subject: Subject) -> None:
     assert len(list(net.parameters())) == 1 and list(net.state_dict()) == ["a.weight", "b.weight"]
     w, x, g = np.array([[0.3, -0.2, 0.1], [0.5, 0.4, -0.3], [-0.6, 0.2, 0.7]]), np.array([[1.0, 2.0, -1.0]]), np.array([[1.0, -0.5, 2.0]])
     net.load_state_dict({"a.weight": w, "b.weight": w})
-    found = Probe({"net": net}, precision=subject.best).run({"net": (as_dtype(x, subject.best), as_dtype(g, subject.best))})
+    found = Probe({"net": net}, precision=subject.best).run({"net": ((as_dtype(x, subject.best),), as_dtype(g, subject.best))})
     h = np.sin(x @ w.T)
     dh = (g @ w) * np.cos(x @ w.T)
     assert_close(found["net/grad/a.weight"], as_dtype(g.T @ h + dh.T @ x, subject.best), 1e-5, "gradient of a shared weight")

@@ -12,7 +12,7 @@ import unimodel as um
 from unimodel.backend import Capability
 from unimodel.graph import Array
 from unimodel_conformance import golden
-from unimodel_conformance.subject import Subject, as_dtype, assert_close, difference
+from unimodel_conformance.subject import Subject, as_dtype, difference
 from unimodel_conformance.tables import LOSSES, Entry
 
 pytestmark = pytest.mark.concerns("loss")

@@ -18,7 +18,7 @@ from unimodel import ops
 from unimodel.backend import Capability
 from unimodel.graph import Array
 from unimodel_conformance.problems import PROBLEMS, SEED, Losses, Problem
-from unimodel_conformance.subject import Subject, as_dtype, assert_close, difference
+from unimodel_conformance.subject import Subject, assert_close, difference
 
 pytestmark = [pytest.mark.concerns("trainer"), pytest.mark.needs(Capability.TRAINING)]
 

@@ -110,6 +110,68 @@ def _(g: Any, x: Any, approximate: str = "none") -> Any:
     return g * (scipy.special.ndtr(x) + x * scipy.stats.norm.pdf(x))
 
 
+@truth("selu")
+def _(x: Any) -> Any:
+    # the two constants solve the fixed-point equations of Klambauer et al. 2017
+    alpha, scale = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+    return scale * np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x)
+
+
+@truth("celu")
+def _(x: Any, alpha: float = 1.0) -> Any:
+    return np.maximum(x, 0) + np.minimum(alpha * np.expm1(x / alpha), 0)
+
+
+@truth("mish")
+def _(x: Any) -> Any:
+    square = np.square(1 + np.exp(-np.abs(x)))
+    tail = np.exp(-2 * np.abs(x))
+    # tanh(log(1 + e**x)) is ((1 + e**x)**2 - 1) / ((1 + e**x)**2 + 1), here with all divided by e**(2x) where x is positive
+    below = np.square(1 + np.exp(np.minimum(x, 0)))
+    return x * np.where(x > 0, (square - tail) / (square + tail), (below - 1) / (below + 1))
+
+
+@truth("softsign")
+def _(x: Any) -> Any:
+    return np.sign(x) * (1 - 1 / (1 + np.abs(x)))
+
+
+@truth("hardtanh")
+def _(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
+    return np.clip(x, min_val, max_val)
+
+
+@truth("hardsigmoid")
+def _(x: Any) -> Any:
+    return np.clip(x + 3, 0, 6) / 6
+
+
+@truth("hardswish")
+def _(x: Any) -> Any:
+    return x * np.clip(x + 3, 0, 6) / 6
+
+
+@truth("hardshrink")
+def _(x: Any, lambd: float = 0.5) -> Any:
+    return x * (np.abs(x) > lambd)
+
+
+@truth("softshrink")
+def _(x: Any, lambd: float = 0.5) -> Any:
+    return np.sign(x) * np.maximum(np.abs(x) - lambd, 0)
+
+
+@truth("threshold")
+def _(x: Any, threshold: float, value: float) -> Any:
+    return np.where(x > threshold, x, value)
+
+
+@truth("prelu")
+def _(x: Any, weight: Any) -> Any:
+    slope = weight if len(weight) == 1 else weight.reshape(-1, *(1,) * (x.ndim - 2))
+    return np.maximum(x, 0) + slope * np.minimum(x, 0)
+
+
 @truth("silu")
 def _(x: Any) -> Any:
     return x * scipy.special.expit(x)
@@ -257,6 +319,11 @@ def _(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False)
 @truth("logsumexp")
 def _(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return _groups(x, axis, keepdims, scipy.special.logsumexp)
+
+
+@truth("vector_norm")
+def _(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2.0) -> Any:
+    return _groups(x, axis, keepdims, lambda values: np.linalg.norm(values, ord=ord))
 
 
 @truth("cumulative_sum")
@@ -619,7 +686,7 @@ def _(g: Any, x: Any, weight: Any = None, *, normalized_shape: Any, eps: float =
     return dx, (g * normalised).sum(lead), g.sum(lead)
 
 
-# ------------------------------------------------------------------------------------------------------ attention and losses
+# ---------------------------------------------------------------------------------------------------------------- attention
 
 
 @truth("attention")
@@ -642,34 +709,6 @@ def _(
     if dropout_mask is not None:
         weights = np.where(dropout_mask, weights / (1 - dropout_p), 0)
     return np.einsum("...ls,...se->...le", weights, value).astype(query.dtype)
-
-
-@truth("binary_cross_entropy_with_logits")
-def _(input: Any, target: Any, pos_weight: Any = None) -> Any:
-    positive = -scipy.special.log_expit(input) * (1 if pos_weight is None else pos_weight)
-    return target * positive - (1 - target) * scipy.special.log_expit(-input)
-
-
-@truth("cross_entropy")
-def _(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, label_smoothing: float = 0.0) -> Any:
-    axis = 0 if input.ndim == 1 else 1
-    logits = np.moveaxis(input, axis, -1)
-    classes = logits.shape[-1]
-    class_weights = np.ones(classes, input.dtype) if weight is None else weight
-    losses, weights = np.zeros(logits.shape[:-1], input.dtype), np.zeros(logits.shape[:-1], input.dtype)
-    probabilities = np.moveaxis(target, axis, -1) if target.dtype.kind == "f" else None
-    for place in np.ndindex(losses.shape):
-        log_p = logits[place] - scipy.special.logsumexp(logits[place])
-        if probabilities is not None:
-            share, weights[place] = probabilities[place], 1
-        elif target[place] == ignore_index:
-            continue
-        else:
-            share = np.eye(classes)[target[place]]
-            weights[place] = class_weights[target[place]]
-        share = (1 - label_smoothing) * share + label_smoothing / classes
-        losses[place] = -np.sum(share * log_p * class_weights)
-    return losses, weights
 
 
 # ---------------------------------------------------------------------------------------------------------------- optimizers

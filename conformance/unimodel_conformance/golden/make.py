@@ -107,19 +107,19 @@ def layers() -> Arrays:
         if getattr(layer, "padding_idx", None) is not None:
             layer.weight.data[layer.padding_idx] = 0
         found |= {f"{entry.id}/state/{n}": numpy(v) for n, v in layer.state_dict().items()}
-        for mode, batches in (("train", 2), ("eval", 1)):
+        for mode, batches in (("train", 2 if any(True for _ in layer.buffers()) else 1), ("eval", 1)):
             layer.train(mode == "train")
             for b in range(batches):
-                x = numbers(rng, *entry.inputs[0])
-                given = tensor(x, x.dtype.kind == "f")
-                out = layer(given)
+                arrays = [np.asarray(numbers(rng, *spec)) for spec in entry.inputs]
+                given = [tensor(x, x.dtype.kind == "f") for x in arrays]
+                out = layer(*given)
                 g = rng.standard_normal(tuple(out.shape))
                 layer.zero_grad()
                 (out * tensor(g)).sum().backward() if out.requires_grad else None
                 key = f"{entry.id}/{mode}{b}"
-                found |= {f"{key}/input": x, f"{key}/output": numpy(out), f"{key}/cotangent": g}
-                if given.grad is not None:
-                    found[f"{key}/grad/input"] = numpy(given.grad)
+                found |= {f"{key}/output": numpy(out), f"{key}/cotangent": g}
+                found |= {f"{key}/input{i}": x for i, x in enumerate(arrays)}
+                found |= {f"{key}/grad/input{i}": numpy(t.grad) for i, t in enumerate(given) if t.grad is not None}
                 found |= {f"{key}/grad/{n}": numpy(p.grad) for n, p in layer.named_parameters() if p.grad is not None}
                 found |= {f"{key}/buffer/{n}": numpy(v) for n, v in layer.named_buffers()}
     return found
@@ -495,7 +495,7 @@ class Digits(Problem):
         return torch.optim.Adam(list(self.state.values()), lr=3e-3, weight_decay=1e-4, foreach=False)
 
 
-class Sequence(Problem):
+class Tokens(Problem):
     name = "sequence"
     epochs, batch_size, clip, every_step = 25, 32, 1.0, True
     width, heads, length = 16, 2, 16
@@ -551,7 +551,7 @@ class Sequence(Problem):
 def training() -> Arrays:
     """Three small real problems, dropout on."""
     found: Arrays = {}
-    for problem in (Diabetes(), Digits(), Sequence()):
+    for problem in (Diabetes(), Digits(), Tokens()):
         found |= {f"{problem.name}/{key}": copy.copy(array) for key, array in problem.curve()}
     return found
 
