@@ -39,7 +39,7 @@ def here(error: errors.UnimodelError) -> None:
 SHAPES: dict[str, Callable[[], Any]] = {
     "Linear": lambda: um.nn.Linear(3, 2)(np.ones((4, 5), F)),
     "Conv2d": lambda: um.nn.Conv2d(3, 2, 3)(np.ones((1, 1, 8, 8), F)),
-    "Conv2d without batch": lambda: um.nn.Conv2d(3, 2, 3)(np.ones((3, 8, 8), F)),
+    "Conv2d of a matrix": lambda: um.nn.Conv2d(3, 2, 3)(np.ones((8, 8), F)),
     "Conv2d of small images": lambda: um.nn.Conv2d(1, 2, 5)(np.ones((1, 1, 3, 3), F)),
     "BatchNorm2d": lambda: um.nn.BatchNorm2d(3)(np.ones((2, 4, 5, 5), F)),
     "LayerNorm": lambda: um.nn.LayerNorm(3)(np.ones((2, 4), F)),
