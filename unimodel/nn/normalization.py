@@ -86,6 +86,12 @@ class BatchNorm2d(_BatchNorm):
     meaning = "(N, {C}, H, W)"
 
 
+class BatchNorm3d(_BatchNorm):
+    __doc__ = _BatchNorm.__doc__
+    ranks = (5,)
+    meaning = "(N, {C}, D, H, W)"
+
+
 class LayerNorm(Model):
     """The last dimensions, of sizes ``normalized_shape``, normalised to mean 0 and variance 1 per sample, then scaled and shifted (Ba et al. 2016).
     Source: https://pytorch.org/docs/stable/generated/torch.nn.LayerNorm.html

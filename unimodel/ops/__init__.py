@@ -17,6 +17,7 @@ from unimodel.ops.definition import composite as composite
 from unimodel.ops.definition import primitive as primitive
 from unimodel.ops.distance import *
 from unimodel.ops.elementwise import *
+from unimodel.ops.group_normalization import *
 from unimodel.ops.indexing import *
 from unimodel.ops.linalg import *
 from unimodel.ops.linear import *
@@ -28,5 +29,7 @@ from unimodel.ops.padding import *
 from unimodel.ops.piecewise import *
 from unimodel.ops.pooling import *
 from unimodel.ops.random import *
+from unimodel.ops.rearrangement import *
 from unimodel.ops.reduction import *
+from unimodel.ops.resizing import *
 from unimodel.ops.samples import Sample as Sample

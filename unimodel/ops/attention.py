@@ -21,9 +21,9 @@ __all__ = [
 ]
 
 
-@composite(samples=[Sample(normal(2, 3), booleans(2, 3), 0.25)])
+@composite(samples=[Sample(normal(2, 3), booleans(2, 3), 0.25), Sample(normal(2, 3, 2), booleans(2, 3, 1), 0.4)])
 def masked_dropout(x: Tensor, mask: Tensor, p: float) -> Tensor:
-    """``x / (1 - p)`` where the mask holds, 0 elsewhere (Srivastava et al. 2014)."""
+    """``x / (1 - p)`` where the mask, which broadcasts to x, holds; 0 elsewhere (Srivastava et al. 2014)."""
     return x * (ops.astype(mask, x.dtype) * (1.0 / (1.0 - p)))
 
 

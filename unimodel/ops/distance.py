@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import unimodel.ops as ops
+from unimodel.ops.rules import broadcast_shapes
 from unimodel.tracing import Tensor
 
 __all__ = [
@@ -20,9 +21,12 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """The cosine of the angle between vectors along ``dim``; each length is held above ``eps``."""
-    first, second = (ops.maximum(ops.vector_norm(x, axis=dim, keepdims=True), eps) for x in (x1, x2))
-    return ops.sum((x1 / first) * (x2 / second), axis=dim)
+    """The cosine of the angle between vectors along ``dim``; each length is held above ``eps``, its gradient not, as in PyTorch."""
+    shape = broadcast_shapes(tuple(x1.shape), tuple(x2.shape))
+    wide = [x if tuple(x.shape) == shape else ops.broadcast_to(x, shape) for x in (x1, x2)]
+    lengths = [ops.vector_norm(x, axis=dim, keepdims=True) for x in wide]
+    first, second = (x / (n + ops.stop_gradient(ops.maximum(n, eps) - n)) for x, n in zip(wide, lengths, strict=True))
+    return ops.sum(first * second, axis=dim)
 
 
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import unimodel.ops as ops
@@ -11,13 +12,16 @@ from unimodel.ops.definition import Application, composite
 from unimodel.ops.rules import (
     known,
     need_integer,
+    shapes_agree,
     sizes_agree,
 )
 from unimodel.ops.samples import Sample, integers, normal
 from unimodel.tracing import Tensor
 
 __all__ = [
+    "bilinear",
     "embedding",
+    "embedding_bag",
     "linear",
 ]
 
@@ -62,3 +66,38 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
         keep = ops.expand_dims(ops.equal(ops.arange(weight.shape[0]), row), 1)
         weight = ops.where(keep, ops.stop_gradient(weight), weight)
     return ops.take(weight, input, axis=0)
+
+
+def embedding_bag(input: Any, weight: Any, mode: str = "mean", padding_idx: int | None = None, per_sample_weights: Any = None) -> Tensor:
+    """The mean, sum or maximum of the rows of ``weight`` at the integers (N, L) of each bag: (N, dim). The row ``padding_idx`` does not count."""
+    rows = embedding(input, weight, padding_idx)
+    if per_sample_weights is not None:
+        if mode != "sum":
+            raise ShapeError("per_sample_weights are for mode 'sum'.", given=f"mode {mode!r}", remedy="use mode='sum'")
+        rows = rows * ops.expand_dims(per_sample_weights, 2)
+    if padding_idx is None:
+        return ops.max(rows, axis=1) if mode == "max" else ops.sum(rows, axis=1) if mode == "sum" else ops.mean(rows, axis=1)
+    counted = ops.expand_dims(ops.not_equal(input, padding_idx % known(weight.shape[0])), 2)
+    count = ops.sum(ops.astype(counted, rows.dtype), axis=1)
+    if mode == "max":
+        largest = ops.max(ops.where(counted, rows, -math.inf), axis=1)
+        return ops.where(ops.equal(count, 0.0), 0.0, largest)
+    total = ops.sum(ops.where(counted, rows, 0.0), axis=1)
+    return total if mode == "sum" else total / ops.maximum(count, 1.0)
+
+
+@composite(
+    samples=[
+        Sample(normal(4, 2), normal(4, 3), normal(5, 2, 3), normal(5)),
+        Sample(normal(2, 3, 2), normal(2, 3, 1), normal(4, 2, 1)),
+    ]
+)
+def bilinear(x1: Tensor, x2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x1 @ weight[k] @ x2 + bias[k]`` for each output k: x1 (..., in1), x2 (..., in2), weight (out, in1, in2) give (..., out)."""
+    outputs, first, second = (known(s) for s in weight.shape)
+    if not sizes_agree(x1.shape[-1], first) or not sizes_agree(x2.shape[-1], second) or not shapes_agree(x1.shape[:-1], x2.shape[:-1]):
+        raise ShapeError("the inputs' last sizes are not the layer's.", expected=f"(..., {first}) and (..., {second})", given=f"{x1.spec} and {x2.spec}")
+    joined = ops.reshape(ops.permute_dims(weight, (1, 0, 2)), (first, outputs * second))
+    left = ops.reshape(ops.matmul(x1, joined), (*x1.shape[:-1], outputs, second))
+    y = ops.sum(left * ops.expand_dims(x2, x2.ndim - 1), axis=-1)
+    return y if bias is None else y + bias

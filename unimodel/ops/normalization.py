@@ -93,7 +93,8 @@ LAYER_NORM = [
 ]
 
 
-def _canonical_layer_norm(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
+def canonical_normalized_shape(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
+    """``normalized_shape`` as a tuple, which the input's last sizes must be."""
     shape = attrs["normalized_shape"]
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     attrs["normalized_shape"] = shape
@@ -106,7 +107,7 @@ def _canonical_layer_norm(attrs: dict[str, Any], specs: Sequence[TensorSpec]) ->
         )
 
 
-@composite(canonical=_canonical_layer_norm, samples=LAYER_NORM)
+@composite(canonical=canonical_normalized_shape, samples=LAYER_NORM)
 def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """The last dimensions normalised to mean 0 and (biased) variance 1, then scaled and shifted (Ba et al. 2016)."""
     axes = tuple(range(input.ndim - len(normalized_shape), input.ndim))

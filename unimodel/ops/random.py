@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import unimodel.ops as ops
 from unimodel.errors import ShapeError, TraceError
 from unimodel.ops.attention import masked_dropout
 from unimodel.tracing import Tensor, current_trace
 
 __all__ = [
+    "alpha_dropout",
     "dropout",
+    "feature_dropout",
     "keep_mask",
 ]
 
@@ -29,3 +33,29 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     if not training or p == 0.0:
         return x
     return x * 0.0 if p == 1.0 else masked_dropout(x, keep_mask(x.shape, 1.0 - p), p)
+
+
+def _lead_mask(x: Any, keep: float, lead: int | None) -> Tensor:
+    """A mask of x's shape, or one that is the same for all but the first ``lead`` dimensions."""
+    return keep_mask(x.shape if lead is None else (*x.shape[:lead], *((1,) * (x.ndim - lead))), keep)
+
+
+def feature_dropout(x: Any, p: float = 0.5, training: bool = True, lead: int = 2) -> Any:
+    """Dropout of whole features: one draw for each place of the first ``lead`` dimensions."""
+    if not training or p == 0.0:
+        return x
+    return x * 0.0 if p == 1.0 else masked_dropout(x, _lead_mask(x, 1.0 - p, lead), p)
+
+
+ALPHA = 1.7580993408473766
+"""How far below 0 SELU goes."""
+
+
+def alpha_dropout(x: Any, p: float = 0.5, training: bool = True, lead: int | None = None) -> Any:
+    """Dropout that keeps the mean and variance of what SELU gives (Klambauer et al. 2017); with ``lead`` of whole features."""
+    if not training or p == 0.0:
+        return x
+    if p == 1.0:
+        return x * 0.0
+    scale = 1.0 / math.sqrt((ALPHA * ALPHA * p + 1.0) * (1.0 - p))
+    return ops.where(_lead_mask(x, 1.0 - p, lead), scale * x, -ALPHA * scale) + ALPHA * scale * p

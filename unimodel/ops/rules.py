@@ -10,6 +10,9 @@ from unimodel.errors import ShapeError
 from unimodel.graph import FLOATS, TensorSpec
 from unimodel.ops.definition import Canonical
 
+EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
+"""The distance from 1 to the next number of a dtype."""
+
 BOTH = ("x1", "x2")
 """The operands of a binary op, which meet in one dtype."""
 

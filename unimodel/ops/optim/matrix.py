@@ -10,7 +10,7 @@ from unimodel.dim import product
 from unimodel.errors import ShapeError
 from unimodel.ops.definition import composite
 from unimodel.ops.optim.descent import regularised
-from unimodel.ops.rules import known
+from unimodel.ops.rules import EPSILON, known
 from unimodel.ops.samples import Sample, normal, uniform
 from unimodel.tracing import Tensor
 
@@ -18,9 +18,6 @@ __all__ = [
     "adafactor_update",
     "muon_update",
 ]
-
-EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
-"""The distance from 1 to the next number of a dtype."""
 
 
 def _norm(x: Tensor) -> Tensor:
@@ -57,7 +54,7 @@ def adafactor_update(
     ``relative`` is ``1 / sqrt(t)``, ``share`` is ``t ** beta2_decay``: what the new gradient counts for. ``eps1`` is by default the dtype's epsilon.
     """
     grad = regularised(param, grad, 0.0, maximize)
-    least = EPSILON.get(param.dtype, 2.0**-23) if eps1 is None else eps1
+    least = EPSILON[param.dtype] if eps1 is None else eps1
     size = math.sqrt(known(product(param.shape)))
     alpha = ops.maximum(_norm(param) / size, eps2) * ops.minimum(lr, relative)
     if weight_decay:
