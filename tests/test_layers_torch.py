@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import unimodel as um
 
 torch = pytest.importorskip("torch", reason="oracle missing: PyTorch is not installed")
+from effort import few  # noqa: E402  beside the tests
 from torch_oracle import agree, close  # noqa: E402  needs torch
 
 pytestmark = pytest.mark.torch_oracle
@@ -38,6 +39,7 @@ def test_linear(seed: int, inputs: int, outputs: int, bias: bool, lead: list[int
     agree(um.nn.Linear(inputs, outputs, bias=bias), torch.nn.Linear(inputs, outputs, bias=bias), [normal(seed, *lead, inputs)])
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
 @given(
     seeds,
     st.integers(1, 3),
@@ -170,6 +172,7 @@ ACTIVATIONS = [
 
 
 @pytest.mark.parametrize(("name", "arguments"), ACTIVATIONS, ids=lambda v: str(v))
+@few
 @given(seed=seeds, shape=st.lists(sizes, min_size=2, max_size=4), scale=st.sampled_from([1.0, 10.0]))
 def test_activations(name: str, arguments: dict[str, Any], seed: int, shape: list[int], scale: float) -> None:
     agree(getattr(um.nn, name)(**arguments), getattr(torch.nn, name)(**arguments), [scale * normal(seed, *shape)])
@@ -225,6 +228,7 @@ def test_attention(seed: int, batch: int, heads: int, queries: int, keys: int, w
     agree(Ours(), Theirs(), [q, k, v])
 
 
+@few
 @given(seeds, st.booleans())
 def test_layers_together(seed: int, training: bool) -> None:
     """A convolutional classifier: nested containers, shared batch sizes, one state dict."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import unimodel as um
 
 torch = pytest.importorskip("torch", reason="oracle missing: PyTorch is not installed")
+from effort import few  # noqa: E402  beside the tests
 from torch_oracle import agree  # noqa: E402  needs torch
 
 pytestmark = pytest.mark.torch_oracle
@@ -110,6 +111,7 @@ CLASS_LOSS = {"label_smoothing": 0.1, "weight": np.array([1.0, 2.0, 0.5])}
     [("MSELoss", {}), ("L1Loss", {}), ("BCEWithLogitsLoss", {}), ("CrossEntropyLoss", {}), ("CrossEntropyLoss", CLASS_LOSS)],
     ids=lambda value: value if isinstance(value, str) else "-".join(value) or "plain",
 )
+@few
 @given(seed=seeds, weights=st.lists(st.integers(0, 3), min_size=4, max_size=4).filter(any))
 def test_a_sample_of_weight_k_counts_as_k_samples(name: str, arguments: dict[str, Any], seed: int, weights: list[int]) -> None:
     """Weight 2 is the sample twice, weight 0 is the sample absent: in the loss and in its gradient."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import unimodel as um
 
 torch = pytest.importorskip("torch", reason="oracle missing: PyTorch is not installed")
+from effort import few  # noqa: E402  beside the tests
 from torch_oracle import close  # noqa: E402  needs torch
 
 pytestmark = pytest.mark.torch_oracle
@@ -85,6 +86,7 @@ def fifty_steps(name: str, seed: int, options: dict[str, Any]) -> None:
     pair.agree()
 
 
+@few
 @given(st.integers(0, 2**32 - 1), sgd_options)
 def test_sgd(seed: int, options: dict[str, Any]) -> None:
     if options["maximize"]:
@@ -93,6 +95,7 @@ def test_sgd(seed: int, options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW"])
+@few
 @given(st.integers(0, 2**32 - 1), adam_options)
 def test_adam(name: str, seed: int, options: dict[str, Any]) -> None:
     fifty_steps(name, seed, options)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from effort import few
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,6 +134,7 @@ def test_folding_a_random_program_changes_nothing(steps: list[tuple[str, int, in
     assert str(fold(folded)) == str(folded), "folding once is enough"
 
 
+@few
 @given(instructions)
 def test_differentiating_a_random_program_before_or_after_folding_and_decomposing(steps: list[tuple[str, int, int]]) -> None:
     def gradients(*xs: Any) -> Any:

@@ -618,7 +618,7 @@ def test_a_gan_step_with_two_models_and_optimizers() -> None:
         loss_g = bce(out, torch.ones_like(out))
         loss_g.backward()
         opt_g.step()
-        losses.append((float(loss_d), float(loss_g)))
+        losses.append((loss_d.item(), loss_g.item()))
         logs = t.train_step((X, z))
         assert (float(logs["loss_d"]), float(logs["loss_g"])) == pytest.approx(losses[-1], rel=1e-9)
     same_weights((g, tg), (d, td))
@@ -665,7 +665,7 @@ def test_a_gradient_penalty_differentiates_a_gradient() -> None:
         loss = module(torch.tensor(fake)).mean() - module(torch.tensor(X)).mean() + 10.0 * penalty
         loss.backward()
         optimizer.step()
-        assert (float(logs["loss"]), float(logs["penalty"])) == pytest.approx((float(loss), float(penalty)), rel=1e-9)
+        assert (float(logs["loss"]), float(logs["penalty"])) == pytest.approx((loss.item(), penalty.item()), rel=1e-9)
     same_weights((critic, module))
 
 
