@@ -1,8 +1,8 @@
 """The founding example: a 10-20-1 network learns a linear map, 1,000 epochs of full-batch gradient descent.
 
-    python examples/regression.py                                 on the first backend installed
-    unimodel run examples/regression.py --backend mxnet           on another
-    unimodel compare examples/regression.py --backends torch,tensorflow,mxnet,numpy
+python examples/regression.py                                 on the first backend installed
+unimodel run examples/regression.py --backend mxnet           on another
+unimodel compare examples/regression.py --backends torch,tensorflow,mxnet,numpy
 """
 
 import numpy as np

@@ -22,7 +22,7 @@ Numpy: Any = plugins.load("numpy")
 class Claims(Numpy):
     """Claims that its library differentiates, and does not say how."""
 
-    capabilities = {**Numpy.capabilities, Capability.NATIVE_DIFFERENTIATION: True}  # noqa: RUF012  declared ClassVar in Backend
+    capabilities = {**Numpy.capabilities, Capability.NATIVE_DIFFERENTIATION: True}
 
 
 class Differences(Claims):

@@ -24,7 +24,7 @@ import pytest
 pytest.importorskip("unimodel_conformance")
 TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial-backend.md"
 A_PART = "-k '(test_sample or _gradient) and (matmul or take_gradient or gelu)'"
-COMMANDS = {"pip": "pip._internal.cli.main:main", "pytest": "pytest:console_main", "unimodel": "unimodel.cli:main"}
+COMMANDS = {"pip": "pip._internal.cli.main:main", "pytest": "pytest:main", "unimodel": "unimodel.cli:main"}
 
 
 @dataclass

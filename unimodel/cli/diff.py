@@ -271,7 +271,7 @@ def _print(task: Task, answer: dict[str, Any], show: Callable[[dict[str, Any], P
 # NaN
 def _hunt(task: Task, folder: Path, target: Path) -> int:
     from unimodel.diff import report
-    from unimodel.diff.capture import captured, file_of, load
+    from unimodel.diff.capture import file_of, load
     from unimodel.diff.nonfinite import hunt
     from unimodel.diff.saved import write
     from unimodel.diff.side import Failure, Side
@@ -279,14 +279,14 @@ def _hunt(task: Task, folder: Path, target: Path) -> int:
     (name, *_) = task.names
     outcome = task.capture(name, folder, until_bad=True)
     cause = _cause(outcome)
-    if not captured(folder):
+    result = outcome.result
+    if result is None or not result["steps"]:
         task.refuse_untrained(outcome)
         return _broken(task, {name: cause or "it made no step"})
-    result = outcome.result
-    bad = None if result is None else result["bad"]
-    answer: dict[str, Any] = {"backend": name, "steps": result["steps"] if result is not None else len(captured(folder)), "step": bad, "file": None}
+    bad = result["bad"]
+    answer: dict[str, Any] = {"backend": name, "steps": result["steps"], "step": bad, "results": [], "origins": [], "file": None, "error": None}
     if bad is None:
-        answer |= {"origins": [], "error": cause}
+        answer["error"] = cause
         _print(task, answer, show_hunt)
         return 0 if cause is None else 1
     number, step = load(file_of(folder, bad))

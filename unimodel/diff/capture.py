@@ -21,7 +21,7 @@ from unimodel.tracing import Tensor
 
 @dataclass
 class Capture(Recording):
-    """Writes every step into ``folder``; with ``until_bad`` only each trainer's last one, and stops after the first that makes a number which is not finite."""
+    """Writes every step into ``folder``; with ``until_bad`` only the first that makes a number which is not finite, and stops there."""
 
     step_by_step: bool = True
     folder: Path = Path()
@@ -30,20 +30,20 @@ class Capture(Recording):
     """Steps begun."""
     bad: int | None = None
     """The number of the step that made a number which is not finite."""
-    _last: dict[int, tuple[int, Store, list[str]]] = field(default_factory=dict, repr=False)
-    """By store, as there is one a trainer: its last step, and what that changes."""
+    _last: dict[int, tuple[int, Store, Piece]] = field(default_factory=dict, repr=False)
+    """By store, as there is one a trainer: its last step."""
 
     def before_step(self, graph: Graph, options: CompileOptions, store: Store, batch: Sequence[Array], scalars: Sequence[float]) -> None:
         state = {e.name: store.read(e.name) for e in graph.of_kind("state")}
         if self.until_bad and id(store) in self._last:
-            number = self._last[id(store)][0]
-            self._look(number, state)
-            file_of(self.folder, number).unlink()
+            self._look(self._last[id(store)][0], state)
         self.seen += 1
-        self._last[id(store)] = self.seen, store, [e.name for e, _ in graph.updates]
-        arrays = state | {e.name: np.asarray(a, e.spec.dtype) for e, a in zip(graph.of_kind("batch"), batch, strict=True)}
+        arrays = state | {e.name: np.array(a, e.spec.dtype) for e, a in zip(graph.of_kind("batch"), batch, strict=True)}
         numbers = dict(zip((e.name for e in graph.of_kind("scalar")), scalars, strict=True))
-        write(file_of(self.folder, self.seen), Piece(of_the_catalogue(graph), arrays, numbers, options.differentiation), {"step": self.seen})
+        piece = Piece(graph, arrays, numbers, options.differentiation)
+        self._last[id(store)] = self.seen, store, piece
+        if not self.until_bad:
+            self._keep(self.seen, piece)
 
     def step(self, results: Mapping[str, Any]) -> None:
         if self.until_bad:
@@ -55,16 +55,24 @@ class Capture(Recording):
             self.bad = number
             raise StopRecording
 
+    def _keep(self, number: int, piece: Piece) -> None:
+        whole = Piece(of_the_catalogue(piece.graph), piece.arrays, piece.scalars, piece.differentiation)
+        write(file_of(self.folder, number), whole, {"step": number})
+
     def finish(self, not_finite: bool) -> None:
         """The script has ended: look at what the last steps left. ``not_finite`` tells that a trainer has said its loss is not."""
-        if self.until_bad and self.bad is None:
-            if not_finite:
-                self.bad = self.seen
-            for number, store, names in self._last.values():
-                try:
-                    self._look(number, {name: store.read(name) for name in names})
-                except StopRecording:
-                    return
+        if not self.until_bad:
+            return
+        if self.bad is None and not_finite:
+            self.bad = self.seen
+        for number, store, piece in self._last.values():
+            try:
+                self._look(number, {e.name: store.read(e.name) for e, _ in piece.graph.updates})
+            except StopRecording:
+                break
+        for number, _, piece in self._last.values():
+            if number == self.bad:
+                self._keep(number, piece)
 
 
 def file_of(folder: Path, number: int) -> Path:

@@ -78,6 +78,8 @@ class MxnetStore(Store):
     def __init__(self, backend: Backend, arrays: Mapping[str, np.ndarray]) -> None:
         self.version = 0
         """Counts the times an array was replaced; programs bound to an older version bind anew."""
+        self.suspect: set[str] = set()
+        """The names of float arrays that may hold NaN or infinities."""
         super().__init__(backend, arrays)
 
     def read(self, name: str) -> np.ndarray:
@@ -85,6 +87,7 @@ class MxnetStore(Store):
 
     def write(self, name: str, array: np.ndarray) -> None:
         array = np.asarray(array)
+        (self.suspect.discard if np.isfinite(array).all() else self.suspect.add)(name)
         held = self.arrays.get(name)
         with shapes(), failures(f"writing {name}"):
             if held is not None and held.shape == array.shape and held.dtype == array.dtype:

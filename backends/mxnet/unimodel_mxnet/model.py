@@ -70,12 +70,16 @@ class Call:
 class Build:
     """Symbols by graph value, made on demand in the order of the nodes. ``literals`` are the arrays that the symbol needs beside the graph's inputs."""
 
-    def __init__(self, lowerings: Lowerings, sizes: Mapping[str, int], flowing: Iterable[Value] = (), aliases: Mapping[Value, Value] | None = None) -> None:
+    def __init__(
+        self, lowerings: Lowerings, sizes: Mapping[str, int], flowing: Iterable[Value] = (), aliases: Mapping[Value, Value] | None = None, hasty: bool = False
+    ) -> None:
         self.lowerings = lowerings
         self.sizes = sizes
         self.flowing = set(flowing)
         """The values through which MXNet's gradient flows back."""
         self._aliases = aliases or {}
+        self.hasty = hasty
+        """Whether kernels that lose NaN will do: somebody checks that there is none."""
         self.literals: dict[str, np.ndarray] = {}
         self.auxiliary: dict[str, np.ndarray] = {}
         self.symbols: dict[Value, Any] = {}

@@ -7,7 +7,7 @@ decomposed in float64. Native kernels that lose NaN are given it back.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,10 @@ def _(call: Call, x: Any) -> Any:
 
 def rectified(call: Call, x: Any) -> Any:
     size, dtype = math.prod(call.out.shape), call.out.dtype
-    if dtype == "float32" and (isinstance(size, Dim) or size >= BLOCKED_SIZE):
+    blocked = dtype == "float32" and (isinstance(size, Dim) or size >= BLOCKED_SIZE)
+    if call.build.hasty:
+        return legacy(sym.Activation, x, act_type="relu") if blocked else legacy(sym.relu, x)
+    if blocked:
         return legacy(sym.LeakyReLU, x, act_type="elu", slope=0.0)  # oneDNN's relu turns NaN into 0, its elu with a flat left side does not
     y = legacy(sym.relu, x)
     return with_slopes(y, (x, cast(snp.logical_not(internal.less_equal_scalar(x, scalar=0.0)), dtype))) if call.backward else y
@@ -48,18 +51,38 @@ def _(call: Call, x: Any) -> Any:
     return activation(call, sym.LeakyReLU, x, act_type="gelu")
 
 
+@lower("gelu_gradient", when=lambda node: float32(node) and node.attrs["approximate"] == "none")
+def _(call: Call, g: Any, x: Any) -> Any:
+    # The normal distribution function is gelu(x) / x, and 1/2 at 0; its density comes from elu, which is exp(x) - 1 below 0: oneDNN has no erf and no exp.
+    square = x * x
+    zero = legacy(sym._internal._equal_scalar, square, scalar=0.0)
+    distribution = activation(call, sym.LeakyReLU, x, act_type="gelu") / (x + zero) + 0.5 * zero
+    density = activation(call, sym.LeakyReLU, -0.5 * square, act_type="elu", slope=1.0) + 1.0
+    return g * (distribution + x * density * (1.0 / math.sqrt(2.0 * math.pi)))
+
+
 @lower("softmax")
 def _(call: Call, x: Any) -> Any:
-    return npx.softmax(x, axis=call.attrs["axis"])
+    return along_last(call, lambda x: npx.softmax(x, axis=-1), x)
+
+
+def along_last(call: Call, function: Callable[[Any], Any], x: Any) -> Any:
+    """An op along ``axis`` with that axis moved to the end, where oneDNN is twenty times as fast."""
+    shape, axis = call.specs[0].shape, call.attrs["axis"]
+    order = [*(i for i in range(len(shape)) if i != axis), axis]
+    moved = function(transpose(call, x, shape, order))
+    return transpose(call, moved, [shape[i] for i in order], [order.index(i) for i in range(len(shape))])
 
 
 @lower("log_softmax", when=float32)
 def _(call: Call, x: Any) -> Any:
     # MXNet's own is 3e-6 off in float32. log(sum(exp(x))) is x[k] - log(softmax(x)[k]) for every k, and for the largest exact.
-    axis = call.attrs["axis"]
-    largest = snp.argmax(x, axis=axis)
-    shifted = x - npx.pick(x, largest, axis=axis, keepdims=True)
-    return shifted + snp.log(npx.pick(npx.softmax(x, axis=axis), largest, axis=axis, keepdims=True))
+    def last(x: Any) -> Any:
+        largest = snp.argmax(x, axis=-1)
+        shifted = x - npx.pick(x, largest, axis=-1, keepdims=True)
+        return shifted + snp.log(npx.pick(npx.softmax(x, axis=-1), largest, axis=-1, keepdims=True))
+
+    return along_last(call, last, x)
 
 
 @lower("stop_gradient")
@@ -213,8 +236,9 @@ def _(call: Call, x: Any) -> Any:
     if alone:  # the largest of rectified numbers is the rectified largest: a quarter of the work
         x = call.build.symbol(relu.inputs[0])
     values = _pool(call, x, "max")
-    # MXNet's maximum passes over NaN, which a mean does not: 0 / (mean == mean) is 0, or NaN
-    mean = _pool(call, x, "avg")
+    if not call.build.hasty:  # MXNet's maximum passes over NaN, which a mean does not: 0 / (mean == mean) is 0, or NaN
+        mean = _pool(call, x, "avg")
+        values = values + internal.rtrue_divide_scalar(legacy(equal, mean, mean), scalar=0.0)
     if alone:
         return rectified(call, values), indices
     least = float(np.finfo(call.out.dtype).min)  # which is what MXNet finds among nothing but -inf

@@ -7,6 +7,7 @@ executors, and copies new values into the state; it waits for nothing but the ru
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import threading
 import weakref
@@ -31,6 +32,9 @@ from unimodel_mxnet.stages import HostArithmetic, Stage, stages
 check_call, library = mx.base.check_call, mx.base._LIB  # Executor.forward makes new Python objects for all outputs at each call; the function beneath does not
 AS_TRAINING = ctypes.c_int(1)  # in inference MXNet reorders weights in place, and with them memory that others read and write
 KEPT_BINDINGS = 16
+LOSING = frozenset(("relu", "max_pool"))
+"""Ops whose fastest kernels turn NaN into numbers."""
+
 FALLIBLE = frozenset(("take", "take_along_axis"))
 """Ops that check their inputs' values, so that a run can fail when it is under way."""
 
@@ -48,6 +52,11 @@ class Program(Executable):
         self.stages = stages(self.graph, self.host, self.kernels)
         for stage in self.stages:
             backend.check(stage.nodes)
+        nodes = [n for s in self.stages for n in s.nodes]
+        self.fallible = any(n.op.name in FALLIBLE for n in nodes)
+        self.hasty = self.differentiation == "native" and any(n.op.name in LOSING and n.outputs[0].spec.dtype == "float32" for n in nodes)
+        if not self.hasty:  # a program that looks after no NaN may put some into the state
+            store.suspect.update(e.name for e, v in graph.updates if v.spec.is_float)
         self._bindings: OrderedDict[Any, Binding] = OrderedDict()
         self._latest: weakref.ref[Results] | None = None
         self._lock = threading.Lock()  # one executor in two threads gives wrong numbers
@@ -55,8 +64,17 @@ class Program(Executable):
     def run(self, batch: Sequence[np.ndarray], scalars: Sequence[float]) -> Results:
         with self._lock, self._guarded():
             self._settle()
-            binding = self._binding(tuple([a.shape for a in batch]))
-            binding.run(batch, self.host(scalars))
+            shapes, numbers = tuple([a.shape for a in batch]), self.host(scalars)
+            hasty = self.hasty and not self.store.suspect
+            binding = self._binding(shapes, hasty)
+            binding.compute(batch, numbers)
+            if hasty and not binding.sound(batch, numbers):  # nothing has been written yet: once more, with NaN where it belongs
+                binding = self._binding(shapes, False)
+                binding.compute(batch, numbers)
+                self.store.suspect.update(e.name for e, _ in self.graph.updates)
+            elif self.fallible:
+                binding.wait()
+            binding.update(numbers)
             results = Results(binding.results)
             self._latest = weakref.ref(results)
             return results
@@ -104,13 +122,13 @@ class Program(Executable):
         suspects = [n for s in self.stages for n in s.nodes if n.op.name in FALLIBLE]
         return suspects[0].source if len(suspects) == 1 else None
 
-    def _binding(self, key: Any) -> Binding:
-        key = (self.store.version, key)
+    def _binding(self, batch_shapes: Any, hasty: bool) -> Binding:
+        key = (self.store.version, batch_shapes, hasty)
         found = self._bindings.get(key)
         if found is None:
             for stale in [k for k in self._bindings if k[0] != self.store.version]:
                 del self._bindings[stale]
-            found = self._bindings[key] = Binding(self, dict(zip((e.name for e in self._batch), key[1], strict=True)))
+            found = self._bindings[key] = Binding(self, dict(zip((e.name for e in self._batch), batch_shapes, strict=True)), hasty)
             if len(self._bindings) > KEPT_BINDINGS:
                 self._bindings.popitem(last=False)
         else:
@@ -121,8 +139,9 @@ class Program(Executable):
 class Binding:
     """A program at one shape of its batch: the memory it is fed through, its executors, and the copies that end a step."""
 
-    def __init__(self, program: Program, shapes_by_name: dict[str, tuple[int, ...]]) -> None:
+    def __init__(self, program: Program, shapes_by_name: dict[str, tuple[int, ...]], hasty: bool) -> None:
         graph = program.graph
+        self._hasty = hasty
         self._sizes = graph.sizes(shapes_by_name)
         self._arrays: dict[Value, Any] = {e.value: program.store.arrays[e.name] for e in graph.of_kind("state")}
         self._batch = [self._cell(e.value) for e in graph.of_kind("batch")]
@@ -133,7 +152,7 @@ class Binding:
         self._made: dict[Value, Any] = {}
         self._stages = [self._bind(program.backend, stage) for stage in program.stages]
         self._pending = [*self._made.values()]
-        self._fallible = any(n.op.name in FALLIBLE for s in program.stages for n in s.nodes)
+        self._witnesses = [self._made[v] for s in program.stages for _, _, v in s.wrt]
         self.results = [self._array(v) for v in graph.outputs]
         done = {v for n in program.kernels for v in n.outputs}
         self._kernels = [kernel(n, self._array, program.host.results) for n in program.kernels]
@@ -151,7 +170,7 @@ class Binding:
         return self._made[value] if value in self._made else self._arrays[value]
 
     def _bind(self, backend: Backend, stage: Stage) -> Any:
-        build = Build(backend.lowerings, self._sizes, stage.flowing, stage.aliases)
+        build = Build(backend.lowerings, self._sizes, stage.flowing, stage.aliases, self._hasty)
         available = {**self._arrays, **self._made, **{inner: self._array(outer) for inner, outer, _ in stage.wrt}}
         names = {value: f"input{i}" for i, value in enumerate(available)}
         for value, name in names.items():
@@ -174,7 +193,8 @@ class Binding:
         self._made.update(gradients)
         return executor, bool(wanted)
 
-    def run(self, batch: Sequence[np.ndarray], numbers: Sequence[float]) -> None:
+    def compute(self, batch: Sequence[np.ndarray], numbers: Sequence[float]) -> None:
+        """Everything but the updates: until those, a run can be given up."""
         for cell, array in zip(self._batch, batch, strict=True):
             cell[...] = array
         for cell, number in zip(self._numbers, numbers, strict=True):
@@ -183,8 +203,13 @@ class Binding:
             check_call(library.MXExecutorForward(executor.handle, AS_TRAINING))
             if differentiates:
                 executor.backward()
-        if self._fallible:
-            self.wait()
+
+    def sound(self, batch: Sequence[np.ndarray], numbers: Sequence[float]) -> bool:
+        """Whether all that went in, and the gradients that came out, are finite. A layer that loses NaN leaves it in the gradient of its weights."""
+        squares = mx.nd.multi_sum_sq(*self._witnesses, num_arrays=len(self._witnesses)).asnumpy()
+        return bool(np.isfinite(squares).all()) and all(map(math.isfinite, numbers)) and all(bool(np.isfinite(a).all()) for a in batch if a.dtype.kind == "f")
+
+    def update(self, numbers: Sequence[float]) -> None:
         self._copies.run()
         for update in self._kernels:
             update(numbers)
@@ -228,7 +253,7 @@ def _plain_binding() -> Iterator[None]:
                     os.environ[name] = value
 
 
-HEAVY: frozenset[str] = frozenset()
+HEAVY = frozenset(("conv",))
 
 
 def prepared(backend: Backend, graph: Graph, options: CompileOptions) -> tuple[Graph, str]:
