@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import unimodel as um
 from unimodel.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from unimodel.errors import DataError, NonFiniteError
+from unimodel.errors import DataError, NonFiniteError, TraceError
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((23, 3))
@@ -987,3 +987,26 @@ def test_check_finite_names_the_step_or_trains_on() -> None:
         trainer().fit((X, y), batch_size=4, shuffle=False, verbose=False)
     history = trainer(check_finite=False).fit((X, y), batch_size=4, shuffle=False, verbose=False).history
     assert math.isnan(history["loss"][0])
+
+
+def test_an_optimizer_taken_by_a_second_trainer_begins_anew_there() -> None:
+    """Reusing one object for several runs, as when backends are compared, gives every run the same beginning."""
+    optimizer = um.optim.Adam(lr=0.1)
+    um.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
+    runs = []
+    for _ in range(2):
+        t = trainer(optimizer=optimizer)
+        runs.append(t.fit((X, Y), epochs=3, verbose=False).history["loss"])
+        assert (optimizer.steps, optimizer.lr) == (3, 0.0125)
+    assert runs[0] == runs[1]
+
+
+def test_a_trainer_whose_optimizer_was_taken_away_says_so() -> None:
+    optimizer = um.optim.Adam(lr=0.1)
+    first = trainer(optimizer=optimizer)
+    first.fit((X, Y), verbose=False)
+    trainer(optimizer=optimizer).fit((X, Y), verbose=False)
+    for use in (lambda: first.fit((X, Y), verbose=False), lambda: first.train_step((X, Y))):
+        with pytest.raises(TraceError, match="another Trainer") as caught:
+            use()
+        assert "an optimizer for each" in (caught.value.remedy or "")

@@ -84,7 +84,8 @@ class Reader:
             apart = "\n\n" if re.match(r"@|def |class ", block.text) else "\n"
             path.write_text(f"{path.read_text()}{apart}{block.text}")
         elif kind == "in":
-            assert block.text in (self.folder / file).read_text(), f"{file} does not have what the tutorial quotes"
+            quoted, there = ([line.strip() for line in text.splitlines() if line.strip()] for text in (block.text, (self.folder / file).read_text()))
+            assert any(there[i : i + len(quoted)] == quoted for i in range(len(there))), f"{file} does not have what the tutorial quotes"
         else:
             pytest.fail(f"nothing says what to do with the {block.language} block")
 

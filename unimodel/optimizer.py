@@ -192,7 +192,7 @@ class Optimizer:
         return tuple(behind.index(b) for b in behind), *(g.constants() for g in groups)
 
     def bind(self, runtime: Runtime, parameters: Iterable[Parameter], prefix: str) -> None:
-        """Called by the trainer: whose parameters these are, and under which prefix the state is named."""
+        """Called by the trainer: whose parameters these are, and under which prefix the state is named. A second trainer begins anew."""
         given = self.__dict__.get("_um_given")
         everything = list(parameters)
         entries = [{"params": everything}] if given is None else given if given and isinstance(given[0], Mapping) else [{"params": given}]
@@ -214,8 +214,19 @@ class Optimizer:
             )
         state = self.__dict__
         state["_um_runtime"], state["_um_prefix"], state["_um_groups"], state["_um_slots"], state["_um_behind"] = runtime, prefix, groups, {}, {}
+        state["_um_steps"] = 0
         if self.scheduler is not None:
+            self.scheduler.last_epoch = 0
             self.scheduler.apply()
+
+    def belongs_to(self, runtime: Runtime) -> None:
+        """Refuse a step of a trainer that is not the one which took the optimizer last."""
+        if self._um_runtime is not runtime:
+            raise TraceError(
+                "another Trainer has taken this trainer's optimizer.",
+                given=repr(self),
+                remedy="make an optimizer for each Trainer",
+            )
 
     # the step
     def update(self, grads: Any) -> None:

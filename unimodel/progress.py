@@ -27,10 +27,10 @@ class Progress:
             self._bar.start()
             self._task = self._bar.add_task("", total=epochs)
 
-    def epoch(self, done: int, epoch: int, logs: dict[str, float]) -> None:
+    def epoch(self, done: int, epoch: int, logs: dict[str, Any]) -> None:
         if not (self.live or self.plain):
             return
-        text = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
+        text = "  ".join(f"{name} {value:.4g}" for name, value in logs.items() if isinstance(value, (int, float)))
         if self.live:
             self._bar.update(self._task, completed=done, description=text)
         elif done % self.every == 0 or done == self.epochs:

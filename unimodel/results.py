@@ -21,15 +21,18 @@ class Totals:
 
     def add(self, values: Mapping[str, Array], weight: float) -> None:
         for name, value in values.items():
-            share = value.astype("float64") * (1.0 if name in self.metrics else weight)
-            self.sums[name] = self.sums[name] + share if name in self.sums else share
+            share = value.astype("float64")
+            if name in self.metrics:
+                self.sums[name] = self.metrics[name].merge(self.sums.get(name), share)
+            else:
+                self.sums[name] = self.sums.get(name, 0.0) + share * weight
             self.weights[name] = self.weights.get(name, 0.0) + weight
 
-    def results(self) -> dict[str, float]:
+    def results(self) -> dict[str, Any]:
         return {n: self.metrics[n].result(s) if n in self.metrics else _plain(s / self.weights[n]) for n, s in self.sums.items()}
 
     def single(self, values: Mapping[str, Array]) -> dict[str, Any]:
-        return {n: self.metrics[n].result(v) if n in self.metrics else _plain(v) for n, v in values.items()}
+        return {n: m.result(m.merge(None, v.astype("float64"))) if (m := self.metrics.get(n)) is not None else _plain(v) for n, v in values.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -259,6 +259,8 @@ class Trainer:
     def _run_steps(self, program: Program, batches: Sequence[list[Array]]) -> list[Any]:
         """Several steps of one program; returns their handles."""
         runtime = self._um_runtime
+        for optimizer in self.optimizers.values():
+            optimizer.belongs_to(runtime)
         arranged, numbers = [], []
         for leaves in batches:
             arranged.append(program.arrange(leaves, runtime.seed, self._um_steps))
@@ -366,7 +368,7 @@ class Trainer:
     def _report(self, logs: Mapping[str, float]) -> None:
         current = recording.current()
         if current is not None:
-            current.final.update(logs)
+            current.final.update({name: value for name, value in logs.items() if isinstance(value, (int, float))})
 
     def _epoch(self, source: ArrayData | StreamData, batch_size: int, shuffle: bool, callbacks: Sequence[Callback], most: float) -> dict[str, float]:
         watching = [c for c in callbacks if type(c).on_step_end is not Callback.on_step_end]

@@ -1,7 +1,7 @@
 """A metric is a sum over samples of a few numbers, and a function of that sum.
 
-``measure`` is written in ops and traced into the step; ``result`` runs on the host when somebody wants to read it. So a metric over an epoch is exact,
-whatever the batches, and costs the training loop one small addition.
+``measure`` is written in ops and traced into the step; ``merge`` and ``result`` run on the host when somebody wants to read it. So a metric over an epoch is
+exact, whatever the batches, and costs the training loop one small addition.
 """
 
 from __future__ import annotations
@@ -25,14 +25,18 @@ class Metric:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
-            cls.name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+            cls.name = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
     def measure(self, input: Any, target: Any, sample_weight: Any = None) -> Any:
-        """What this batch adds to the sum: a tensor of shape (k,)."""
+        """What this batch adds to the sum: a tensor, of one shape for all batches unless ``merge`` can do with more."""
         raise NotImplementedError
 
-    def result(self, total: Array) -> float:
-        """The metric of the samples summed up in ``total``."""
+    def merge(self, total: Any, part: Array) -> Any:
+        """The sum so far, None at first, with one more batch's part. A metric that is no sum of its parts says here how they come together."""
+        return part if total is None else total + part
+
+    def result(self, total: Any) -> Any:
+        """The metric of the samples summed up in ``total``: a number, or an array of them."""
         raise NotImplementedError
 
 
@@ -44,10 +48,16 @@ class MeanMetric(Metric):
 
     def measure(self, input: Any, target: Any, sample_weight: Any = None) -> Any:
         values = self.values(input, target)
-        weights = ops.ones_like(values)
-        if sample_weight is not None:
-            weights = weights * ops.reshape(ops.astype(sample_weight, values.dtype), (-1,) + (1,) * (values.ndim - 1))
+        weights = element_weights(values, sample_weight)
         return ops.stack([ops.sum(values * weights), ops.sum(weights)])
 
     def result(self, total: Array) -> float:
         return float(total[0] / total[1]) if total[1] else float("nan")
+
+
+def element_weights(values: Any, sample_weight: Any) -> Any:
+    """The weight of each element, of the shape of ``values``: its sample's, or 1."""
+    if sample_weight is None:
+        return ops.ones_like(values)
+    each = ops.reshape(ops.astype(sample_weight, values.dtype), (-1,) + (1,) * (values.ndim - 1))
+    return ops.broadcast_to(each, values.shape)

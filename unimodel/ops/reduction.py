@@ -46,10 +46,10 @@ def sum(x: TensorSpec, axis: Any = None, keepdims: bool = False) -> TensorSpec:
 
 
 def _restore(g: Tensor, node: Application) -> Tensor:
-    """A gradient with reduced axes put back as size 1."""
-    if node.attrs["keepdims"]:
-        return g
+    """A gradient that broadcasts against the input: reduced axes are put back as size 1, except leading ones, which broadcasting puts back."""
     axes = node.attrs["axis"]
+    if node.attrs["keepdims"] or axes == tuple(range(len(axes))):
+        return g
     return ops.reshape(g, tuple(1 if i in axes else s for i, s in enumerate(node.inputs[0].shape)))
 
 
