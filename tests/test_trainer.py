@@ -1010,3 +1010,19 @@ def test_a_trainer_whose_optimizer_was_taken_away_says_so() -> None:
         with pytest.raises(TraceError, match="another Trainer") as caught:
             use()
         assert "an optimizer for each" in (caught.value.remedy or "")
+
+
+def test_a_dict_is_forwards_keyword_arguments_or_its_only_argument() -> None:
+    class Named(um.Model):
+        def forward(self, left: Any, right: Any) -> Any:
+            return left - right
+
+    class Whole(um.Model):
+        def forward(self, batch: Any) -> Any:
+            return batch["left"] - batch["right"]
+
+    x = {"left": X, "right": 2 * X}
+    for net in (Named(), Whole()):
+        np.testing.assert_array_equal(um.Trainer(net, backend="numpy", precision="float64").predict(x), -X)
+    with pytest.raises(TypeError, match="up"):
+        um.Trainer(Named(), backend="numpy").predict({"left": X, "up": X})

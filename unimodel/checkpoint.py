@@ -45,7 +45,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Array], meta: Mapp
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
     """The tensors and the metadata of a checkpoint."""
     if not Path(path).is_file():
-        raise CheckpointError("there is no such file.", given=str(path))
+        raise CheckpointError("there is no such file.", given=str(path), remedy="check the path, and that the run got as far as trainer.save")
     try:
         with safe_open(str(path), framework="numpy") as file:
             header = file.metadata() or {}

@@ -7,6 +7,7 @@ them, at the latest at the end of an epoch.
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -200,10 +201,10 @@ class Trainer:
         )
 
     def call(self, model: Model, inputs: Any) -> Any:
-        """The model on a batch's inputs: a tuple is its positional arguments, a dict its keyword arguments."""
+        """The model on a batch's inputs: a tuple is its positional arguments, a dict its keyword arguments, or a forward's only argument of another name."""
         if isinstance(inputs, tuple):
             return model(*inputs)
-        return model(**inputs) if isinstance(inputs, dict) else model(inputs)
+        return model(**inputs) if isinstance(inputs, dict) and not _takes_one(model.forward, inputs) else model(inputs)
 
     def compute_loss(self, prediction: Any, target: Any, sample_weight: Any = None) -> Any:
         if self.loss is None:
@@ -596,6 +597,12 @@ def _whole(least: int, **arguments: Any) -> None:
             raise DataError(
                 f"{name} must be an integer of at least {least}.", expected=f"{name} >= {least}", given=repr(value), remedy=f"give {name} as a whole number"
             )
+
+
+def _takes_one(function: Callable[..., Any], names: Iterable[str]) -> bool:
+    """Whether a function has one parameter, of none of these names."""
+    parameters = list(inspect.signature(function).parameters.values())
+    return len(parameters) == 1 and parameters[0].kind is not parameters[0].VAR_KEYWORD and parameters[0].name not in names
 
 
 def _weight(program: Program, leaves: Sequence[Array]) -> float:

@@ -41,9 +41,9 @@ class IndexBound:
         raise DataError(
             f"{self.what} {int(array[place])} at position {position if len(position) != 1 else position[0]} of {name} is out of range.",
             expected=f"integers in [0, {self.size}){also}",
-            given=f"{int(wrong.sum())} of {array.size} values outside, from {int(array.min())} to {int(array.max())}",
+            given=f"{int(wrong.sum())} of {array.size} values outside, from {int(array[wrong].min())} to {int(array[wrong].max())}",
             remedy=f"number the classes from 0, or make the layer larger than {int(array.max())}" if int(array.min()) >= 0 else "number from 0 upwards",
-            source=self.source,
+            source=self.source if self.source is not None and self.source.layer else None,  # outside layers the line is that of an earlier batch
         )
 
 
