@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from unimodel import nest
+from unimodel import nest, random
 from unimodel.backend import Executable
 from unimodel.graph import Array, TensorSpec
 from unimodel.ops.definition import Op
@@ -42,8 +42,10 @@ def apply_now(op: Op[Any], tensors: Sequence[Any], attrs: dict[str, Any]) -> Any
     return _run(function, tuple(given), float_dtype, (op.name, literals, tuple((type(v), v) for v in attrs.values())))
 
 
-def run(function: Callable[..., Any], *arrays: Any, backend: str | None = None) -> Any:
+def run(function: Callable[..., Any], *arrays: Any, backend: str | None = None, seed: int = 0) -> Any:
     """Trace ``function`` of tensors, compile it, and run it on these arrays; returns NumPy arrays nested as its result.
+
+    Random numbers it draws (``um.ops.random``) are those of the first step of a trainer with this ``seed``.
 
     >>> import unimodel as um
     >>> um.run(lambda x: um.ops.softmax(x), np.zeros((1, 4)))
@@ -51,7 +53,7 @@ def run(function: Callable[..., Any], *arrays: Any, backend: str | None = None) 
     """
     given = nest.map_leaves(np.asarray, arrays)
     float_dtype = "float64" if any(a.dtype == "float64" for a in nest.leaves(given)) else "float32"
-    return _run(lambda arguments: function(*arguments), given, float_dtype, None, backend)
+    return _run(lambda arguments: function(*arguments), given, float_dtype, None, backend, seed)
 
 
 def _present(value: Any) -> Any:
@@ -60,7 +62,7 @@ def _present(value: Any) -> Any:
     return value.value if isinstance(value, Scalar) else value
 
 
-def _run(function: Callable[[Any], Any], arrays: Any, float_dtype: str, key: Any, backend: str | None = None) -> Any:
+def _run(function: Callable[[Any], Any], arrays: Any, float_dtype: str, key: Any, backend: str | None = None, seed: int = 0) -> Any:
     from unimodel import plugins
 
     name = plugins.choose(backend)
@@ -77,5 +79,6 @@ def _run(function: Callable[[Any], Any], arrays: Any, float_dtype: str, key: Any
                 _compiled.popitem(last=False)
     traced, executable = found
     by_name = {n: np.asarray(a, host_dtype(a.dtype, float_dtype)) for n, a in zip(traced.batch, nest.leaves(arrays), strict=True)}
+    by_name |= {d.name: random.draw(seed, d, 0, e.spec) for d in traced.draws for e in traced.graph.inputs if e.name == d.name}
     results = executable.read(executable.run([by_name[e.name] for e in traced.graph.of_kind("batch")], []))
     return nest.rebuild(traced.structure, iter(results))

@@ -6,6 +6,7 @@ NumPy keeps raw bits the same between releases, which it does not promise for it
 
 * a mask's element i is True where the i-th 16-bit word (little-endian) is below ``round(keep * 65536)``;
 * a uniform number is the upper 53 bits of a 64-bit word, divided by 2**53;
+* an integer in [0, n) is a 64-bit word modulo n;
 * normal numbers come in pairs from two uniform ones (Box and Muller 1958);
 * a permutation sorts indices by their 64-bit words.
 """
@@ -14,10 +15,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unimodel.graph import Array
+from unimodel.graph import Array, TensorSpec
+
+if TYPE_CHECKING:
+    from unimodel.tracing import Draw
 
 VERSION = 1
 
@@ -58,6 +63,27 @@ def normal(seed: int, purpose: str, shape: Sequence[int], step: int = 0) -> Arra
 def permutation(seed: int, purpose: str, step: int, count: int) -> Array:
     """The numbers 0 to count - 1 in random order, int64."""
     return np.argsort(bits(seed, purpose, step, count), kind="stable")
+
+
+def integers(seed: int, purpose: str, shape: Sequence[int], below: int, step: int = 0) -> Array:
+    """int64 in [0, below), each equally likely to within ``below / 2**64``."""
+    words = bits(seed, purpose, step, int(np.prod(shape)))
+    return np.asarray((words % np.uint64(below)).astype("int64").reshape(shape))
+
+
+def draw(seed: int, drawn: Draw, step: int, spec: TensorSpec) -> Array:
+    """What a trace has asked to be drawn, for one step: an array of this shape and dtype."""
+    shape = tuple(int(s) for s in spec.shape)
+    if drawn.kind == "mask":
+        return keep_mask(seed, drawn.purpose, step, shape, drawn.parameter)
+    if drawn.kind == "integers":
+        return integers(seed, drawn.purpose, shape, int(drawn.parameter), step).astype(spec.dtype)
+    if drawn.kind == "permutation":
+        return permutation(seed, drawn.purpose, step, shape[0])
+    if drawn.kind == "normal":
+        return normal(seed, drawn.purpose, shape, step).astype(spec.dtype)
+    narrow = uniform(seed, drawn.purpose, shape, step).astype(spec.dtype)
+    return np.minimum(narrow, np.nextafter(np.ones((), spec.dtype), np.zeros((), spec.dtype)))  # never 1, also where it was rounded
 
 
 def normal_quantile(p: Array) -> Array:

@@ -41,10 +41,10 @@ class Program:
     def __post_init__(self) -> None:
         graph = self.traced.graph
         by_name = {n: i for i, n in enumerate(self.traced.batch)}
-        masks = {m.name: m for m in self.traced.masks}
+        draws = {d.name: d for d in self.traced.draws}
         self.inputs = graph.of_kind("batch")
         self.order = [by_name.get(e.name, -1) for e in self.inputs]
-        self.masks = [(i, masks[e.name], e.spec) for i, e in enumerate(self.inputs) if e.name in masks]
+        self.draws = [(i, draws[e.name], e.spec) for i, e in enumerate(self.inputs) if e.name in draws]
         self.scalars = [self.traced.scalars[e.name] for e in graph.of_kind("scalar")]
         self.dtypes = [np.dtype(s.dtype) for s in self.specs]
         self.symbol_places = [
@@ -52,14 +52,14 @@ class Program:
         ]
 
     def arrange(self, leaves: Sequence[Array], seed: int, step: int) -> list[Array]:
-        """The executable's batch inputs: data leaves in its order and dtype, and this step's masks."""
+        """The executable's batch inputs: data leaves in its order and dtype, and this step's random numbers."""
         batch: list[Any] = [leaves[i] if i >= 0 else None for i in self.order]
-        if self.masks or self.traced.guards:
+        if self.draws or self.traced.guards:
             sizes = {name: leaves[leaf].shape[axis] for name, leaf, axis in self.symbol_places}
             for guard in self.traced.guards:
                 guard.check(sizes)
-            for place, mask, spec in self.masks:
-                batch[place] = random.keep_mask(seed, mask.purpose, step, spec.at(sizes).shape, mask.keep)  # type: ignore[arg-type]  # all sizes are numbers now
+            for place, drawn, spec in self.draws:
+                batch[place] = random.draw(seed, drawn, step, spec.at(sizes))
         return batch
 
     def numbers(self) -> list[float]:

@@ -363,12 +363,13 @@ class Scalar(TensorLike):
 
 
 @dataclass(frozen=True, slots=True)
-class Mask:
-    """A random mask to be drawn by the host at each step: True with probability ``keep``; ``purpose`` names its stream."""
+class Draw:
+    """Random numbers that the host draws at each step: of which kind (see ``unimodel.random.draw``) and with which parameter; ``purpose`` names their stream."""
 
     name: str
     purpose: str
-    keep: float
+    kind: str
+    parameter: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,7 +395,7 @@ class Root:
     states: dict[str, Variable] = field(default_factory=dict)
     scalars: dict[str, Scalar] = field(default_factory=dict)
     scalar_names: dict[Scalar, str] = field(default_factory=dict)
-    masks: list[Mask] = field(default_factory=list)
+    draws: list[Draw] = field(default_factory=list)
     calls: dict[Any, list[list[str]]] = field(default_factory=dict)
     """Each optimizer's updates in this trace; of each, the names of the parameters that it passes over."""
     guards: list[Guard] = field(default_factory=list)
@@ -492,12 +493,13 @@ class Trace:
         root.scalars[name] = scalar
         return self.input("scalar", name, TensorSpec((), root.float_dtype))
 
-    def mask(self, shape: tuple[Size, ...], keep: float) -> Tensor:
-        """A boolean mask of this shape, drawn by the host at each step from a stream of its own."""
-        masks = self.root.masks
-        name = f"mask{len(masks)}"
-        masks.append(Mask(name, f"mask/{len(masks)}/{self.root.layer}", keep))
-        return self.input("batch", name, TensorSpec(tuple(shape), "bool"))
+    def draw(self, kind: str, shape: tuple[Size, ...], dtype: str, parameter: float = 0.0, key: str | None = None) -> Tensor:
+        """Random numbers of this shape, drawn by the host at each step, from a stream of their own or the one that ``key`` names."""
+        draws = self.root.draws
+        count = sum(d.kind == kind for d in draws)  # of its kind, so that other draws leave a stream alone
+        name = f"{kind}{count}"
+        draws.append(Draw(name, f"{kind}/{count}/{self.root.layer}" if key is None else f"{kind}/key/{key}", kind, parameter))
+        return self.input("batch", name, TensorSpec(tuple(shape), dtype))
 
     # conversion
     def as_tensor(self, value: Any, dtype: str | None = None) -> Tensor:
@@ -684,10 +686,10 @@ class Traced:
     structure: Any
     states: dict[str, Variable]
     scalars: dict[str, Scalar]
-    masks: list[Mask]
+    draws: list[Draw]
     calls: dict[Any, list[list[str]]]
     batch: list[str]
-    """Names of the batch inputs that are data, in order of the data's leaves; the others are masks."""
+    """Names of the batch inputs that are data, in order of the data's leaves; the others are draws."""
     guards: list[Guard]
 
 
@@ -726,12 +728,12 @@ def trace(
     nodes = live_nodes(recorder.nodes, outputs + [v for _, v in updates])
     graph = Graph(tuple(root.inputs.values()), nodes, tuple(outputs), updates, tuple(p for p, _ in nest.paths(result)))
     data = [f"batch.{path}" if path else "batch" for path, _ in nest.paths(batch)]
-    return Traced(graph, nest.map_leaves(lambda _: None, result), root.states, root.scalars, root.masks, root.calls, data, root.guards)
+    return Traced(graph, nest.map_leaves(lambda _: None, result), root.states, root.scalars, root.draws, root.calls, data, root.guards)
 
 
 @contextmanager
 def layer(name: str) -> Iterator[None]:
-    """Name the layer that runs inside, for error messages and mask streams."""
+    """Name the layer that runs inside, for error messages and streams of random numbers."""
     recorder = current_trace()
     if recorder is None or not name:
         yield

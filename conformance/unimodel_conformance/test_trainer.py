@@ -177,6 +177,34 @@ def test_seeds(subject: Subject) -> None:
     assert curve != other and not np.array_equal(start["fc.weight"], start_other["fc.weight"]), "another seed gives the same weights"
 
 
+@pytest.mark.concerns("trainer", "random numbers")
+def test_random_numbers_of_a_step(subject: Subject) -> None:
+    """What a step draws with ``ops.random`` is what (seed, kind and place, step) name, drawn anew at each step, alone and several steps at a time."""
+
+    class Drawing(um.Trainer):
+        def step(self, batch: Any) -> Any:
+            x, _ = batch
+            drawn = [ops.random.normal(x.shape), ops.random.uniform((3,)), ops.random.randint(0, 100, (4,)), ops.randperm(x.shape[0])]
+            return {
+                f"d{i}": ops.sum(ops.astype(d, "float32") * ops.arange(1, 1 + d.shape[0], dtype="float32")[(..., *(None,) * (d.ndim - 1))])
+                for i, d in enumerate(drawn)
+            }
+
+    trainer = Drawing(Line(), optimizer=um.optim.SGD(lr=0.1), backend=subject.name, seed=6)
+    x, y = line_data(8)
+    for step in range(3):
+        given = trainer.train_step((x, y))
+        n = np.arange(1.0, len(x) + 1)
+        wanted = [
+            (um.random.normal(6, "normal/0/", x.shape, step) * n[:, None]).sum(),
+            (um.random.uniform(6, "uniform/0/", (3,), step) * n[:3]).sum(),
+            (um.random.integers(6, "integers/0/", (4,), 100, step) * n[:4]).sum(),
+            (um.random.permutation(6, "permutation/0/", step, len(x)) * n).sum(),
+        ]
+        for i, e in enumerate(wanted):
+            assert abs(float(given[f"d{i}"]) - e) <= 1e-5 * max(1.0, abs(e)), f"draw {i} of step {step}"
+
+
 # ------------------------------------------------------------------------------------------------- batches, means, weights
 
 

@@ -5,6 +5,7 @@ Rules refer to other ops through this module, so that the files below can be rea
 """
 
 # ruff: noqa: F403  the op modules' public names are this module's
+from unimodel.ops import random as random
 from unimodel.ops.activation import *
 from unimodel.ops.adaptive import *
 from unimodel.ops.attention import *
@@ -16,6 +17,7 @@ from unimodel.ops.definition import catalogue as catalogue
 from unimodel.ops.definition import composite as composite
 from unimodel.ops.definition import primitive as primitive
 from unimodel.ops.distance import *
+from unimodel.ops.dropout import *
 from unimodel.ops.elementwise import *
 from unimodel.ops.group_normalization import *
 from unimodel.ops.indexing import *
