@@ -8,11 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unimodel import random
 from unimodel.graph import Array
+
+if TYPE_CHECKING:
+    from unimodel.model import Parameter
 
 
 @dataclass(frozen=True)
@@ -99,3 +103,101 @@ def xavier_uniform(gain: float = 1.0) -> Initializer:
 def xavier_normal(gain: float = 1.0) -> Initializer:
     """Glorot and Bengio 2010."""
     return lambda shape, stream: normal(0.0, gain * math.sqrt(2.0 / sum(fans(shape))))(shape, stream)
+
+
+def trunc_normal(mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Initializer:
+    """Normal numbers of which none is outside [a, b]: the distribution's inverse at numbers drawn evenly between its values there."""
+
+    def initialise(shape: tuple[int, ...], stream: Stream) -> Array:
+        low, high = (0.5 * (1.0 + math.erf((bound - mean) / (std * math.sqrt(2.0)))) for bound in (a, b))
+        drawn = random.normal_quantile(low + (high - low) * stream.uniform(shape))
+        return np.asarray(np.clip(mean + std * drawn, a, b))
+
+    return initialise
+
+
+def orthogonal(gain: float = 1.0) -> Initializer:
+    """Rows (or columns, if there are fewer) of length ``gain``, at right angles; dimensions after the first are one (Saxe et al. 2014)."""
+
+    def initialise(shape: tuple[int, ...], stream: Stream) -> Array:
+        if len(shape) < 2:
+            raise ValueError(f"an orthogonal matrix needs at least 2 dimensions, not the shape {tuple(shape)}")
+        drawn = stream.normal((shape[0], math.prod(shape[1:])))
+        tall = drawn if drawn.shape[0] >= drawn.shape[1] else drawn.T
+        q, r = np.linalg.qr(tall)
+        q = q * np.sign(np.diagonal(r))  # makes the draw uniform over all such matrices
+        return np.asarray(gain * (q if tall is drawn else q.T).reshape(shape))
+
+    return initialise
+
+
+def eye() -> Initializer:
+    """Ones on the diagonal of a matrix."""
+
+    def initialise(shape: tuple[int, ...], stream: Stream) -> Array:
+        if len(shape) != 2:
+            raise ValueError(f"an identity needs 2 dimensions, not the shape {tuple(shape)}")
+        return np.eye(*shape)
+
+    return initialise
+
+
+def dirac(groups: int = 1) -> Initializer:
+    """A convolution (out, in / groups, *kernel) that hands on as many of its input's channels as it can, in each group."""
+
+    def initialise(shape: tuple[int, ...], stream: Stream) -> Array:
+        if len(shape) not in (3, 4, 5) or shape[0] % groups:
+            raise ValueError(f"a convolution's weight has 3 to 5 dimensions, the first a multiple of groups={groups}, not the shape {tuple(shape)}")
+        array = np.zeros(shape)
+        per_group = shape[0] // groups
+        centre = tuple(k // 2 for k in shape[2:])
+        for group in range(groups):
+            for i in range(min(per_group, shape[1])):
+                array[(group * per_group + i, i, *centre)] = 1.0
+        return array
+
+    return initialise
+
+
+def sparse(sparsity: float, std: float = 0.01) -> Initializer:
+    """Normal numbers in a matrix, in each column of which this share (rounded up) is zero (Martens 2010)."""
+
+    def initialise(shape: tuple[int, ...], stream: Stream) -> Array:
+        if len(shape) != 2:
+            raise ValueError(f"a sparse matrix has 2 dimensions, not the shape {tuple(shape)}")
+        array = std * stream.normal(shape)
+        order = np.argsort(Stream(stream.seed, f"{stream.purpose}/zeros").uniform(shape), axis=0, kind="stable")
+        np.put_along_axis(array, order[: math.ceil(sparsity * shape[0])], 0.0, axis=0)
+        return array
+
+    return initialise
+
+
+calculate_gain = gain
+
+
+def _starts(make: Callable[..., Initializer]) -> Callable[..., Any]:
+    def start(tensor: Parameter, *args: Any, **kwargs: Any) -> Parameter:
+        tensor.start(make(*args, **kwargs))
+        return tensor
+
+    start.__doc__ = f"``{make.__name__}`` for a parameter that no trainer has taken yet; PyTorch's function of this name."
+    return start
+
+
+uniform_, normal_, constant_, trunc_normal_ = _starts(uniform), _starts(normal), _starts(constant), _starts(trunc_normal)
+xavier_uniform_, xavier_normal_ = _starts(xavier_uniform), _starts(xavier_normal)
+kaiming_uniform_, kaiming_normal_ = _starts(kaiming_uniform), _starts(kaiming_normal)
+orthogonal_, eye_, dirac_, sparse_ = _starts(orthogonal), _starts(eye), _starts(dirac), _starts(sparse)
+
+
+def zeros_(tensor: Parameter) -> Parameter:
+    """``zeros`` for a parameter that no trainer has taken yet; PyTorch's function of this name."""
+    tensor.start(zeros)
+    return tensor
+
+
+def ones_(tensor: Parameter) -> Parameter:
+    """``ones`` for a parameter that no trainer has taken yet; PyTorch's function of this name."""
+    tensor.start(ones)
+    return tensor

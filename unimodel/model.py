@@ -70,6 +70,14 @@ class State(Variable):
             self._value = array.astype(dtype)
         return self._value.astype(dtype)
 
+    def start(self, init: Any) -> None:
+        """Begin again from another initializer, number or array: drawn when the numbers are needed, or at once where a trainer has taken the model."""
+        other = State(self.shape, init, self._dtype)
+        if self._home is not None:
+            self.data = other.materialise(0, self._home[1])
+        else:
+            self._init, self._value = init, None
+
     def __getstate__(self) -> dict[str, Any]:
         """A copy or pickle has the present numbers, and belongs to no trainer."""
         state = dict(self.__dict__)

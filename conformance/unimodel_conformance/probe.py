@@ -15,8 +15,23 @@ from unimodel import ops
 from unimodel.graph import Array
 
 
+def first(results: Any) -> Any:
+    """The first of several results, or the only one."""
+    return results[0] if isinstance(results, tuple) else results
+
+
+class First(um.Model):
+    """A layer's first result alone."""
+
+    def __init__(self, layer: um.Model) -> None:
+        self.layer = layer
+
+    def forward(self, *inputs: Any) -> Any:
+        return first(self.layer(*inputs))
+
+
 class Probe(um.Trainer):
-    """Runs each model on its own inputs; the batch is ``{name: (inputs, cotangent)}``."""
+    """Runs each model on its own inputs; the batch is ``{name: (inputs, cotangent)}``. Of several results the first counts."""
 
     def step(self, batch: Any) -> dict[str, Any]:
         found = {}
@@ -27,7 +42,7 @@ class Probe(um.Trainer):
             wrt = [*parameters.values(), *floats.values()]
 
             def loss(model: um.Model = model, inputs: Any = inputs, cotangent: Any = cotangent) -> Any:
-                y = model(*inputs)
+                y = first(model(*inputs))
                 return ops.sum(y * cotangent), y
 
             if wrt:
@@ -36,7 +51,7 @@ class Probe(um.Trainer):
                     if grad is not None:
                         found[f"{name}/grad/{key}"] = grad
             else:
-                y = model(*inputs)
+                y = first(model(*inputs))
             found[f"{name}/output"] = y
         return found
 

@@ -711,6 +711,65 @@ def _(
     return np.einsum("...ls,...se->...le", weights, value).astype(query.dtype)
 
 
+# ---------------------------------------------------------------------------------------------------------------- recurrence
+
+
+def _gates(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, count: int) -> tuple[list[Any], list[Any]]:
+    """What the input and the state say about each gate of one sample, element by element."""
+    size = len(w_hh) // count
+    sides = []
+    for v, w, b in ((x, w_ih, b_ih), (h, w_hh, b_hh)):
+        sums = np.array([sum(w[row, i] * v[i] for i in range(len(v))) + (0 if b is None else b[row]) for row in range(len(w))])
+        sides.append([sums[k * size : (k + 1) * size] for k in range(count)])
+    return sides[0], sides[1]
+
+
+def _recur(x: Any, starts: Sequence[Any], reverse: bool, step: Callable[..., Any]) -> tuple[Any, ...]:
+    """Each sample alone, one time after the other: (L, N, hidden), then the last of every state."""
+    length, count = x.shape[:2]
+    samples = []
+    for n in range(count):
+        states, seen = [s[n] for s in starts], {}
+        for t in range(length - 1, -1, -1) if reverse else range(length):
+            states = step(x[t, n], *states)
+            seen[t] = states[0]
+        samples.append(([seen[t] for t in range(length)], states))
+    outputs = np.array([outs for outs, _ in samples]).swapaxes(0, 1)
+    return outputs, *(np.array([states[k] for _, states in samples]) for k in range(len(starts)))
+
+
+@truth("rnn")
+def _(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, nonlinearity: str = "tanh", reverse: bool = False) -> Any:
+    def step(x: Any, h: Any) -> Any:
+        (a,), (b,) = _gates(x, h, w_ih, w_hh, b_ih, b_hh, 1)
+        return [np.tanh(a + b) if nonlinearity == "tanh" else (a + b) * (a + b > 0)]
+
+    return _recur(x, [h], reverse, step)
+
+
+@truth("lstm")
+def _(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, w_hr: Any = None, reverse: bool = False) -> Any:
+    def step(x: Any, h: Any, c: Any) -> Any:
+        ours, theirs = _gates(x, h, w_ih, w_hh, b_ih, b_hh, 4)
+        i, f, g, o = (a + b for a, b in zip(ours, theirs, strict=True))
+        c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+        h = np.tanh(c) / (1 + np.exp(-o))
+        return [h if w_hr is None else w_hr @ h, c]
+
+    return _recur(x, [h, c], reverse, step)
+
+
+@truth("gru")
+def _(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, reverse: bool = False) -> Any:
+    def step(x: Any, h: Any) -> Any:
+        ours, theirs = _gates(x, h, w_ih, w_hh, b_ih, b_hh, 3)
+        r, z = (scipy.special.expit(a + b) for a, b in zip(ours[:2], theirs[:2], strict=True))
+        n = np.tanh(ours[2] + r * theirs[2])
+        return [(1 - z) * n + z * h]
+
+    return _recur(x, [h], reverse, step)
+
+
 # ---------------------------------------------------------------------------------------------------------------- optimizers
 
 

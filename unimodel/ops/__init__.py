@@ -32,6 +32,7 @@ from unimodel.ops.piecewise import *
 from unimodel.ops.pooling import *
 from unimodel.ops.random import *
 from unimodel.ops.rearrangement import *
+from unimodel.ops.recurrent import *
 from unimodel.ops.reduction import *
 from unimodel.ops.resizing import *
 from unimodel.ops.samples import Sample as Sample

@@ -113,6 +113,7 @@ def layers() -> Arrays:
                 arrays = [np.asarray(numbers(rng, *spec)) for spec in entry.inputs]
                 given = [tensor(x, x.dtype.kind == "f") for x in arrays]
                 out = layer(*given)
+                out = out[0] if isinstance(out, tuple) else out
                 g = rng.standard_normal(tuple(out.shape))
                 layer.zero_grad()
                 (out * tensor(g)).sum().backward() if out.requires_grad else None
