@@ -8,6 +8,8 @@ PROJECTS := pyproject.toml $(filter-out backends/template/%,$(wildcard backends/
 # the frameworks first, so that the pins decide which builds are taken
 FRAMEWORKS := torch tensorflow-cpu mxnet numpy
 
+BACKENDS := tensorflow mxnet torch numpy
+
 .PHONY: setup demo test lint bench docs clean
 
 setup: $(STAMP)
@@ -21,13 +23,14 @@ $(STAMP): $(PROJECTS) constraints.txt requirements-dev.txt
 demo: setup
 	$(BIN)/python examples/demo.py
 
+# two processes at a time, each with one thread: frameworks that spin on the same cores slow each other many times over
 test: setup lint
 	$(BIN)/python -m pytest -q --doctest-modules unimodel
-	$(BIN)/python -m pytest -q tests
-	for backend in numpy torch tensorflow mxnet; do \
-		(! test -d backends/$$backend/tests || $(BIN)/python -m pytest -q backends/$$backend/tests) || exit 1; \
-		$(BIN)/python -m pytest -q --pyargs unimodel_conformance --backend $$backend || exit 1; \
-	done
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal tests $(wildcard backends/*/tests)
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(addprefix conformance-,$(BACKENDS))
+
+conformance-%: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --pyargs unimodel_conformance --backend $*
 
 lint: setup
 	$(BIN)/ruff check .

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as serialize
 
 from unimodel.errors import CheckpointError
 from unimodel.graph import Array
@@ -26,6 +23,10 @@ FORMAT = 1
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
     """Write atomically."""
+    import tempfile  # here, as in read(), what only checkpoints need: `import unimodel` is to stay quick
+
+    from safetensors.numpy import save as serialize
+
     target = Path(path)
     if not target.parent.is_dir():
         raise CheckpointError("the folder for the checkpoint does not exist.", given=str(target.parent), remedy="create it first")
@@ -44,6 +45,8 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Array], meta: Mapp
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
     """The tensors and the metadata of a checkpoint."""
+    from safetensors import SafetensorError, safe_open
+
     if not Path(path).is_file():
         raise CheckpointError("there is no such file.", given=str(path), remedy="check the path, and that the run got as far as trainer.save")
     try:

@@ -8,19 +8,22 @@ broken, with its cause; only asking for it by name raises.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pluggy
 
 from unimodel import hookspecs
 from unimodel.backend import API_VERSION, Backend
 from unimodel.errors import PluginError, is_not_user_code
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 hookimpl = pluggy.HookimplMarker("unimodel")
 """Marks a distribution's implementation of the hook ``unimodel_backend``."""
@@ -56,6 +59,8 @@ class Plugin:
 
 def installed() -> list[Plugin]:
     """Every entry point that announces a backend, of whatever API version, in order of name."""
+    import importlib.metadata  # here, since it takes longer to import than most of unimodel
+
     found: dict[str, list[Plugin]] = {}
     for distribution in importlib.metadata.distributions():
         announced = _announced(distribution)
@@ -65,7 +70,7 @@ def installed() -> list[Plugin]:
     return sorted({p for plugins in found.values() for p in plugins}, key=lambda p: (p.name, p.group, p.distribution))
 
 
-def _announced(distribution: importlib.metadata.Distribution) -> list[Plugin]:
+def _announced(distribution: Distribution) -> list[Plugin]:
     try:
         points = [p for p in distribution.entry_points if p.group.startswith("unimodel.backends.v")]
     except Exception:  # some distribution's damaged metadata, whose it may be: it must not take the others down

@@ -103,7 +103,7 @@ def test_listing_imports_none_of_them(broken: Path) -> None:
 def test_check_reports_it_by_name_and_cause_and_goes_on(broken: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = [p for p in plugins.installed() if p.name in (name, "numpy")]
     monkeypatch.setattr(plugins, "installed", lambda: listed)
-    limit = "3" if name == "broken_hang" else "60"
+    limit = "10" if name == "broken_hang" else "60"
     result = CliRunner().invoke(app, ["backends", "--check", "--json", "--time-limit", limit])
     assert result.exit_code == 1
     rows = {row["name"]: row for row in json.loads(result.stdout)["backends"]}
