@@ -1,6 +1,6 @@
 """unimodel: write a model, its loss, its optimizer and its training step once; train it on any framework."""
 
-from unimodel import callbacks, errors, init, losses, metrics, nn, ops, optim
+from unimodel import callbacks, errors, init, losses, metrics, models, nn, ops, optim
 from unimodel.eager import run
 from unimodel.history import History
 from unimodel.loss import Loss
@@ -27,6 +27,7 @@ __all__ = [
     "init",
     "losses",
     "metrics",
+    "models",
     "nn",
     "ops",
     "optim",

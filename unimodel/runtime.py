@@ -8,6 +8,7 @@ makes the next call compare a fingerprint of them all, and trace anew only if it
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,6 +90,8 @@ class Runtime:
         self.stale = True
         self.calls = 0
         self._print: Any = None
+        self.kept: OrderedDict[Any, Any] = OrderedDict()
+        """What others keep beside these models for as long as they live here, such as the caches of a decoder."""
         self._programs: dict[Any, Program] = {}
         self._lock = threading.RLock()
         arrays: dict[str, Array] = {}
@@ -254,11 +257,17 @@ def _value(value: Any) -> Any:
     return id(value)
 
 
-def call_model(model: Model, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A model on concrete arrays: on its trainer's backend, else on the current one. Buffers that forward updates are updated."""
+def home_of(model: Model) -> Runtime:
+    """Where a model lives: with its trainer, else in a runtime of its own on the current backend."""
     runtime: Runtime | None = model.__dict__.get("_um_runtime")
     if runtime is None or (isinstance(runtime, Loose) and runtime.backend.name != plugins.choose(None)):
         runtime = Loose({"": model}, None, "cpu", "float32", 0)
+    return runtime
+
+
+def call_model(model: Model, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A model on concrete arrays: on its trainer's backend, else on the current one. Buffers that forward updates are updated."""
+    runtime = home_of(model)
     call = (args, kwargs)
     batch = tuple(as_array(v) for v in nest.leaves(call) if not isinstance(v, _SIMPLE))
     leaves = runtime.leaves(batch)

@@ -1,0 +1,29 @@
+"""Public weights into a model: the file's names made the model's."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from safetensors.numpy import load_file
+
+from unimodel.model import Model
+
+
+def load_weights(model: Model, weights: str | os.PathLike[str] | Mapping[str, Any], strict: bool = True) -> None:
+    """Load a safetensors file, or a state dict of arrays or tensors, into a model.
+
+    Published files name some things otherwise than the implementation they are for: without the prefix of the whole model, by the names of an older version, with
+    constants that are no weights. Where a model knows such names they are its ``renamed_keys``, pairs of a regular expression and what stands in its place
+    (nothing at all: the entry is left out). Raises ``CheckpointError`` as ``load_state_dict`` does.
+    """
+    found = weights if isinstance(weights, Mapping) else load_file(os.fspath(weights))
+    renamed = {}
+    for name, value in found.items():
+        for pattern, replacement in getattr(model, "renamed_keys", ()):
+            name = re.sub(pattern, replacement, name)
+        if name:
+            renamed[name] = value
+    model.load_state_dict(renamed, strict)
