@@ -258,10 +258,14 @@ class Model:
         return result
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
-        """Take numbers from a mapping of the same keys and shapes (NumPy arrays, or anything ``np.asarray`` takes)."""
+        """Take numbers from a mapping of the same keys and shapes (NumPy arrays, or anything ``np.asarray`` takes).
+
+        Of a parameter that has several names one is enough, as in files, which keep shared weights once.
+        """
         states = self._states()
         arrays = {name: _as_array(value) for name, value in state_dict.items()}
-        missing = [n for n in states if n not in arrays]
+        given = {id(states[n]) for n in arrays if n in states}
+        missing = [n for n in states if id(states[n]) not in given]  # a shared one is there under any of its names: files leave the others out
         unexpected = [n for n in arrays if n not in states]
         wrong = [f"{n}: expected {states[n].shape}, given {a.shape}" for n, a in arrays.items() if n in states and a.shape != states[n].shape]
         if wrong or (strict and (missing or unexpected)):

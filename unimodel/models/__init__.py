@@ -12,12 +12,14 @@ from unimodel.models.mlp import MLP
 from unimodel.models.mobilenetv2 import MobileNetV2, mobilenet_v2
 from unimodel.models.resnet import ResNet, resnet18, resnet50
 from unimodel.models.unet import UNet
+from unimodel.models.vae import VAE, vae_loss
 from unimodel.models.vit import ViTForImageClassification
 from unimodel.models.weights import load_weights
 
 __all__ = [
     "DLRM",
     "MLP",
+    "VAE",
     "BertForMaskedLM",
     "BertModel",
     "ConvNeXt",
@@ -35,4 +37,5 @@ __all__ = [
     "mobilenet_v2",
     "resnet18",
     "resnet50",
+    "vae_loss",
 ]
