@@ -15,7 +15,7 @@ import unimodel as um
 from unimodel import models, plugins
 
 torch = pytest.importorskip("torch")
-from torch_models import DLRM, LeNet5, MobileNetV2, ResNet, UNet, VAE, ConvNeXt, Discriminator, Generator, mlp  # noqa: E402, I001  after torch was found
+from torch_models import DLRM, LeNet5, MobileNetV2, ResNet, RNNModel, Seq2Seq, UNet, VAE, ConvNeXt, Discriminator, Generator, mlp  # noqa: E402, I001  after torch was found
 
 pytestmark = pytest.mark.torch_oracle
 BACKENDS = plugins.names()
@@ -54,6 +54,17 @@ PLAIN = {
         lambda: DLRM(8, [10, 7, 5], [4, 16, 8], [16, 1]),
         (images(6, 4), rng.integers(0, 5, (6, 3, 2))),
     ),
+    "LSTM": (lambda: models.LSTMLanguageModel(20, 8, 12, 2), lambda: RNNModel(20, 8, 12, 2), (rng.integers(0, 20, (3, 6)),)),
+    "LSTM, tied": (
+        lambda: models.LSTMLanguageModel(20, 8, 8, 1, tie_weights=True),
+        lambda: RNNModel(20, 8, 8, 1, tie=True),
+        (rng.integers(0, 20, (3, 6)),),
+    ),
+    "Seq2Seq": (
+        lambda: models.Seq2SeqTransformer(1, 2, 16, 4, 20, 30, 24),
+        lambda: Seq2Seq(1, 2, 16, 4, 20, 30, 24),
+        (rng.integers(0, 20, (3, 6)), rng.integers(0, 30, (3, 5)), np.arange(6) >= np.array([[6], [4], [5]]), np.arange(5) >= np.array([[5], [5], [4]])),
+    ),
 }
 
 
@@ -78,6 +89,16 @@ def test_numbers_are_the_sources(name: str) -> None:
 def close(ours: Any, theirs: Any, backend: str) -> None:
     for mine, other in zip(um.nest.leaves(ours), um.nest.leaves(theirs), strict=True):
         np.testing.assert_allclose(mine, other.detach().numpy(), rtol=0, atol=1e-4, err_msg=backend)
+
+
+def test_an_lstm_goes_on_from_its_state() -> None:
+    net, text = models.LSTMLanguageModel(20, 8, 12, 2).eval(), rng.integers(0, 20, (3, 6))
+    for backend in BACKENDS:
+        with um.use_backend(backend):
+            whole, state = net(text), (np.zeros((2, 3, 12), "float32"),) * 2
+            first, state = net(text[:, :4], state)
+            second, state = net(text[:, 4:], state)
+            np.testing.assert_allclose(np.concatenate([first, second], axis=1), whole, atol=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------------------ transformers
@@ -256,6 +277,8 @@ TRAINING: dict[str, tuple[Any, Any, Any]] = {
     "UNet": (PLAIN["UNet"][0], (images(2, 3, 16, 16), rng.integers(0, 2, (2, 16, 16))), um.losses.CrossEntropyLoss()),
     "VAE": (PLAIN["VAE"][0], ((x := rng.random((4, 20)).astype("float32")), x), models.vae_loss),
     "DLRM": (PLAIN["DLRM"][0], ((images(4, 4), rng.integers(0, 5, (4, 3))), rng.integers(0, 2, (4, 1)).astype("float32")), um.losses.BCELoss()),
+    "LSTM": (lambda: models.LSTMLanguageModel(50, 8, 12, 2), (TEXT[:, :-1], TEXT[:, 1:]), next_token_loss),
+    "Seq2Seq": (lambda: models.Seq2SeqTransformer(1, 1, 16, 4, 50, 50, 24), ((TEXT, TEXT[:, :-1]), TEXT[:, 1:]), next_token_loss),
     "BertModel": (lambda: models.BertModel(**DECODER), (TEXT, classes(4)), FIRST["loss"]),
     "BertForMaskedLM": (lambda: models.BertForMaskedLM(**DECODER), (TEXT, TEXT), next_token_loss),
     "GPT2LMHeadModel": (lambda: models.GPT2LMHeadModel(**GPT2), (TEXT[:, :-1], TEXT[:, 1:]), next_token_loss),

@@ -5,6 +5,7 @@ torchvision's and the examples' modules, written anew for comparison; what trans
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from functools import partial
 
@@ -253,14 +254,49 @@ class DLRM(nn.Module):  # github.com/facebookresearch/dlrm, interaction "dot", b
         return self.top_l(torch.cat([x, *(z[:, i, j, None] for i, j in pairs)], 1))
 
 
-class RNNModel(nn.Module):  # github.com/pytorch/examples, word_language_model
-    def __init__(self, tokens: int, size: int, hidden: int, layers: int, tie: bool) -> None:
+class RNNModel(nn.Module):  # github.com/pytorch/examples, word_language_model, batches first and logits as ours
+    def __init__(self, tokens: int, size: int, hidden: int, layers: int, tie: bool = False) -> None:
         super().__init__()
         self.encoder, self.rnn = nn.Embedding(tokens, size), nn.LSTM(size, hidden, layers)
         self.decoder = nn.Linear(hidden, tokens)
         if tie:
             self.decoder.weight = self.encoder.weight
 
-    def forward(self, x, h, c):
-        y, (h, c) = self.rnn(self.encoder(x), (h, c))
-        return F.log_softmax(self.decoder(y).flatten(0, 1), 1), h, c
+    def forward(self, x):
+        return self.decoder(self.rnn(self.encoder(x.T))[0]).transpose(0, 1)
+
+
+class TokenEmbedding(nn.Module):
+    def __init__(self, tokens: int, size: int) -> None:
+        super().__init__()
+        self.embedding, self.size = nn.Embedding(tokens, size), size
+
+    def forward(self, x):
+        return self.embedding(x) * math.sqrt(self.size)
+
+
+class PositionalEncoding(nn.Module):
+    def __init__(self, size: int, maxlen: int = 5000) -> None:
+        super().__init__()
+        angles = torch.arange(maxlen).reshape(maxlen, 1) * torch.exp(-torch.arange(0, size, 2) * math.log(10000) / size)
+        table = torch.zeros(maxlen, 1, size)
+        table[:, 0, 0::2], table[:, 0, 1::2] = torch.sin(angles), torch.cos(angles)
+        self.register_buffer("pos_embedding", table)
+
+    def forward(self, x):
+        return x + self.pos_embedding[: x.size(0)]
+
+
+class Seq2Seq(nn.Module):  # the tutorial "Language Translation with nn.Transformer", batches first as ours
+    def __init__(self, encoders: int, decoders: int, size: int, heads: int, source: int, target: int, hidden: int) -> None:
+        super().__init__()
+        self.transformer = nn.Transformer(size, heads, encoders, decoders, hidden, 0.0)
+        self.generator = nn.Linear(size, target)
+        self.src_tok_emb, self.tgt_tok_emb = TokenEmbedding(source, size), TokenEmbedding(target, size)
+        self.positional_encoding = PositionalEncoding(size)
+
+    def forward(self, src, tgt, src_padding, tgt_padding):
+        a, b = self.positional_encoding(self.src_tok_emb(src.T)), self.positional_encoding(self.tgt_tok_emb(tgt.T))
+        causal = torch.ones(len(b), len(b), dtype=torch.bool).triu(1)
+        y = self.transformer(a, b, None, causal, None, src_padding, tgt_padding, src_padding)
+        return self.generator(y).transpose(0, 1)

@@ -151,27 +151,28 @@ class Runtime:
 
     def program(self, kind: str, function: Callable[[Any], Any], batch: Any, leaves: Sequence[Array]) -> Program:
         """The compiled function for a batch of this signature; traced and compiled at the first one."""
-        lengths = {a.shape[0] for a in leaves if a.ndim}
-        if len(lengths) > 1:
+        alike = len({a.shape[0] for a in leaves if a.ndim}) <= 1
+        if not alike and not kind.startswith("call "):  # arguments of a call need not be samples: a recurrent layer's state begins with its layers
             raise DataError(
                 "the arrays of one batch differ in length.",
                 expected="one length for all",
                 given=[a.shape for a in leaves],
                 remedy="check how the batch was made",
             )
-        key = (kind, tuple((a.shape[1:] if a.ndim else None, a.dtype.char) for a in leaves), _structure(batch), self.fingerprint())
+        shapes = tuple((a.shape[1:] if a.ndim and alike else a.shape if a.ndim else None, a.dtype.char) for a in leaves)
+        key = (kind, (alike, *shapes), _structure(batch), self.fingerprint())
         found = self._programs.get(key)
         if found is None and leaves and leaves[0].ndim:
             found = self._programs.get((key, leaves[0].shape[0]))  # one that holds for this size only
         if found is not None:
             return found
         with self._lock:
-            return self._compile(key, function, batch, leaves)
+            return self._compile(key, function, batch, leaves, alike)
 
-    def _compile(self, key: Any, function: Callable[[Any], Any], batch: Any, leaves: Sequence[Array]) -> Program:
+    def _compile(self, key: Any, function: Callable[[Any], Any], batch: Any, leaves: Sequence[Array], alike: bool) -> Program:
         symbol = Dim.symbol("N")
-        specs = tuple(TensorSpec((symbol, *a.shape[1:]) if a.ndim else (), a.dtype.name) for a in leaves)
-        sizes = next(({"N": a.shape[0]} for a in leaves if a.ndim), {})
+        specs = tuple(TensorSpec((symbol, *a.shape[1:]) if a.ndim and alike else a.shape, a.dtype.name) for a in leaves)
+        sizes = next(({"N": a.shape[0]} for a in leaves if a.ndim and alike), {})
         traced = trace(function, nest.rebuild(batch, iter(specs)), names=self.names, float_dtype=self.float_dtype, sizes=sizes)
         current = recording.current()
         if current is not None:

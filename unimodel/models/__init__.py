@@ -8,9 +8,11 @@ from unimodel.models.dlrm import DLRM
 from unimodel.models.gpt2 import GPT2LMHeadModel
 from unimodel.models.lenet import LeNet5
 from unimodel.models.llama import LlamaForCausalLM
+from unimodel.models.lstm import LSTMLanguageModel
 from unimodel.models.mlp import MLP
 from unimodel.models.mobilenetv2 import MobileNetV2, mobilenet_v2
 from unimodel.models.resnet import ResNet, resnet18, resnet50
+from unimodel.models.seq2seq import Seq2SeqTransformer
 from unimodel.models.unet import UNet
 from unimodel.models.vae import VAE, vae_loss
 from unimodel.models.vit import ViTForImageClassification
@@ -26,10 +28,12 @@ __all__ = [
     "DCGANDiscriminator",
     "DCGANGenerator",
     "GPT2LMHeadModel",
+    "LSTMLanguageModel",
     "LeNet5",
     "LlamaForCausalLM",
     "MobileNetV2",
     "ResNet",
+    "Seq2SeqTransformer",
     "UNet",
     "ViTForImageClassification",
     "convnext_tiny",
