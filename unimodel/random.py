@@ -13,7 +13,9 @@ NumPy keeps raw bits the same between releases, which it does not promise for it
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -29,14 +31,18 @@ VERSION = 1
 
 def bits(seed: int, purpose: str, step: int, count: int) -> Array:
     """``count`` 64-bit words of a stream, uint64."""
-    digest = hashlib.blake2b(f"unimodel/{VERSION}/{seed}/{purpose}".encode(), digest_size=16).digest()
-    generator = np.random.Philox(counter=[0, 0, step, 0], key=np.frombuffer(digest, "<u8"))
+    generator = np.random.Philox(counter=[0, 0, step, 0], key=_key(seed, purpose))
     return np.asarray(generator.random_raw(count), np.uint64)
+
+
+@functools.lru_cache(1024)
+def _key(seed: int, purpose: str) -> Array:
+    return np.frombuffer(hashlib.blake2b(f"unimodel/{VERSION}/{seed}/{purpose}".encode(), digest_size=16).digest(), "<u8")
 
 
 def keep_mask(seed: int, purpose: str, step: int, shape: Sequence[int], keep: float) -> Array:
     """Booleans that are True with probability ``keep`` (to within 2**-17)."""
-    count = int(np.prod(shape))
+    count = math.prod(shape)
     threshold = round(keep * 65536)
     if threshold >= 65536:
         return np.ones(shape, bool)

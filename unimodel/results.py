@@ -21,11 +21,11 @@ class Totals:
 
     def add(self, values: Mapping[str, Array], weight: float) -> None:
         for name, value in values.items():
-            share = value.astype("float64")
-            if name in self.metrics:
-                self.sums[name] = self.metrics[name].merge(self.sums.get(name), share)
+            metric = self.metrics.get(name)
+            if metric is not None:
+                self.sums[name] = metric.merge(self.sums.get(name), value.astype("float64"))
             else:
-                self.sums[name] = self.sums.get(name, 0.0) + share * weight
+                self.sums[name] = self.sums.get(name, 0.0) + (float(value) if value.ndim == 0 else value.astype("float64")) * weight
             self.weights[name] = self.weights.get(name, 0.0) + weight
 
     def results(self) -> dict[str, Any]:

@@ -47,13 +47,15 @@ class Program:
         self.order = [by_name.get(e.name, -1) for e in self.inputs]
         self.draws = [(i, draws[e.name], e.spec) for i, e in enumerate(self.inputs) if e.name in draws]
         self.scalars = [self.traced.scalars[e.name] for e in graph.of_kind("scalar")]
-        self.dtypes = [np.dtype(s.dtype) for s in self.specs]
+        self.direct = self.order == list(range(len(self.order))) and not self.draws and not self.traced.guards
         self.symbol_places = [
             (next(iter(s.symbols)), leaf, axis) for leaf, spec in enumerate(self.specs) for axis, s in enumerate(spec.shape) if isinstance(s, Dim)
         ]
 
     def arrange(self, leaves: Sequence[Array], seed: int, step: int) -> list[Array]:
         """The executable's batch inputs: data leaves in its order and dtype, and this step's random numbers."""
+        if self.direct and len(leaves) == len(self.order):
+            return leaves if isinstance(leaves, list) else list(leaves)
         batch: list[Any] = [leaves[i] if i >= 0 else None for i in self.order]
         if self.draws or self.traced.guards:
             sizes = {name: leaves[leaf].shape[axis] for name, leaf, axis in self.symbol_places}
@@ -89,7 +91,9 @@ class Runtime:
         self.watched: list[object] = []
         self.stale = True
         self.calls = 0
-        self._print: Any = None
+        self._print = 0
+        self._prints: dict[Any, int] = {}
+        self._dtypes: dict[np.dtype[Any], np.dtype[Any]] = {}
         self.kept: OrderedDict[Any, Any] = OrderedDict()
         """What others keep beside these models for as long as they live here, such as the caches of a decoder."""
         self._programs: dict[Any, Program] = {}
@@ -129,25 +133,28 @@ class Runtime:
         """Something that a trace depends on may have changed."""
         self.stale = True
 
-    def fingerprint(self) -> Any:
-        """All plain attributes of everything watched: what a trace takes as constants."""
+    def fingerprint(self) -> int:
+        """A number for all plain attributes of everything watched, which are what a trace takes as constants: another number for other attributes."""
         if self.stale:
             objects: list[object] = [*self.watched]
             for model in self.models.values():
                 objects += model.modules()
-            self._print = tuple(_attributes(o) for o in objects)
+            self._print = self._prints.setdefault(tuple(_attributes(o) for o in objects), len(self._prints))
             self.stale = False
         return self._print
 
     # programs
     def leaves(self, batch: Any) -> list[Array]:
         """A batch's leaves as arrays in the dtypes programs take: floats in the precision, small integers widened."""
-        result = []
-        for path, leaf in nest.paths(batch):
-            array = leaf if isinstance(leaf, np.ndarray) else as_array(leaf, path)
-            dtype = host_dtype(array.dtype, self.float_dtype)
-            result.append(array if array.dtype == dtype else array.astype(dtype))
-        return result
+        if type(batch) is tuple and all(type(leaf) is np.ndarray for leaf in batch):  # as most batches are
+            return [self._as_taken(leaf) for leaf in batch]
+        return [self._as_taken(leaf if isinstance(leaf, np.ndarray) else as_array(leaf, path)) for path, leaf in nest.paths(batch)]
+
+    def _as_taken(self, array: Array) -> Array:
+        dtype = self._dtypes.get(array.dtype)
+        if dtype is None:
+            dtype = self._dtypes[array.dtype] = np.dtype(host_dtype(array.dtype, self.float_dtype))
+        return array if array.dtype == dtype else array.astype(dtype)
 
     def program(self, kind: str, function: Callable[[Any], Any], batch: Any, leaves: Sequence[Array]) -> Program:
         """The compiled function for a batch of this signature; traced and compiled at the first one."""

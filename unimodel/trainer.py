@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from unimodel import checkpoint, nest, ops, random, recording
+from unimodel import loop, nest, ops, recording, resume
 from unimodel.backend import Capability, CompileOptions
 from unimodel.callbacks.callback import Callback
-from unimodel.data.batches import ArrayData, StreamData, chunks, dataset
-from unimodel.errors import BackendError, CheckpointError, DataError, NonFiniteError, TraceError, UnimodelError, UnsupportedError
+from unimodel.data.batches import ArrayData, StreamData, dataset
+from unimodel.errors import BackendError, DataError, NonFiniteError, TraceError, UnimodelError, UnsupportedError
 from unimodel.graph import Array
 from unimodel.history import History
 from unimodel.loss import Loss
@@ -30,13 +30,6 @@ from unimodel.progress import Progress
 from unimodel.results import PendingNumber, PendingResults, Totals
 from unimodel.runtime import Program, Runtime
 from unimodel.tracing import Scalar, Tensor, current_trace, value_and_grad
-
-STEPS_PER_CALL = 32
-"""At most so many steps are handed to the backend at once."""
-BYTES_PER_CALL = 4 << 20
-"""…and at most so much data."""
-UNREAD_STEPS = 512
-"""Results of at most so many steps wait to be read; then the oldest are."""
 
 
 class Trainer:
@@ -114,7 +107,7 @@ class Trainer:
         self._um_epoch = 0
         self._um_steps = 0
         self._um_scalars = {"global_step": Scalar(lambda: float(self._um_steps)), "epoch": Scalar(lambda: float(self._um_epoch))}
-        self._um_last: Any = None
+        self._um_fed: dict[str, Any] = {}
 
     _um_left_out = ("stop_training",)  # plain attributes that are no constants of a trace
     _um_unpacked_weight = False
@@ -247,27 +240,24 @@ class Trainer:
             )
         return result
 
-    def _finish_steps(self, program: Program, count: int) -> None:
-        for optimizer, updates in program.traced.calls.items():
-            optimizer.advance(updates * count)
-        self._um_steps += count
-
-    def _step_schedules(self) -> None:
-        for optimizer in self.optimizers.values():
-            if optimizer.scheduler is not None and optimizer.scheduler.interval == "step":
-                optimizer.scheduler.step()
-
     def _run_steps(self, program: Program, batches: Sequence[list[Array]]) -> list[Any]:
         """Several steps of one program; returns their handles."""
-        runtime = self._um_runtime
+        runtime, state = self._um_runtime, self.__dict__
+        schedules = []
         for optimizer in self.optimizers.values():
             optimizer.belongs_to(runtime)
+            if optimizer.scheduler is not None and optimizer.scheduler.interval == "step":
+                schedules.append(optimizer.scheduler)
+        calls = program.traced.calls.items()
         arranged, numbers = [], []
         for leaves in batches:
             arranged.append(program.arrange(leaves, runtime.seed, self._um_steps))
             numbers.append(program.numbers())
-            self._finish_steps(program, 1)
-            self._step_schedules()
+            for optimizer, updates in calls:
+                optimizer.advance(updates)
+            state["_um_steps"] += 1
+            for scheduler in schedules:
+                scheduler.step()
         current = recording.current()
         if current is not None and current.step_by_step:
             for batch, scalars in zip(arranged, numbers, strict=True):
@@ -342,7 +332,7 @@ class Trainer:
                     callback.on_epoch_begin(self, epoch)
                 before = self._um_steps
                 with _Mode(self, training=True):
-                    logs = self._epoch(source, batch_size, shuffle, callbacks, steps_left)
+                    logs, self._um_fed = loop.epoch(self, source, batch_size, shuffle, callbacks, steps_left)
                 steps_left -= self._um_steps - before
                 self._um_epoch += 1
                 if validation is not None:
@@ -370,68 +360,6 @@ class Trainer:
         current = recording.current()
         if current is not None:
             current.final.update({name: value for name, value in logs.items() if isinstance(value, (int, float))})
-
-    def _epoch(self, source: ArrayData | StreamData, batch_size: int, shuffle: bool, callbacks: Sequence[Callback], most: float) -> dict[str, float]:
-        watching = [c for c in callbacks if type(c).on_step_end is not Callback.on_step_end]
-        totals = Totals({m.name: m for m in self.metrics})
-        unread: list[tuple[Program, Any, int, float]] = []
-        current = recording.current()
-        apart = bool(watching) or (current is not None and current.step_by_step)
-
-        def read(keep: int) -> None:
-            while len(unread) > keep:
-                program, handle, step, weight = unread.pop(0)
-                values = self._read(program, handle, step)
-                totals.add(values, weight)
-                if current is not None:
-                    current.step(values)
-                for callback in watching:
-                    callback.on_step_end(self, step, totals.single(values))
-
-        for batch, steps in self._batches(source, batch_size, shuffle, 1 if apart else STEPS_PER_CALL, most):
-            program = self._program("train", self._traced_step, batch, steps[0])
-            if isinstance(source, StreamData):
-                self._um_runtime.check_indices(program, steps[0])
-            elif program is not self._um_last:
-                self._um_runtime.check_indices(program, self._um_runtime.leaves(source.data))
-                self._um_last = program
-            first = self._um_steps
-            for i, handle in enumerate(self._run_steps(program, steps)):
-                unread.append((program, handle, first + i + 1, _weight(program, steps[i])))
-            if apart or (current is not None and current.most_steps is not None):
-                read(0)
-            elif len(unread) > UNREAD_STEPS:
-                read(UNREAD_STEPS // 2)
-        self._um_last = None
-        read(0)
-        return totals.results()
-
-    def _batches(self, source: ArrayData | StreamData, batch_size: int, shuffle: bool, together: int, most: float) -> Iterator[tuple[Any, list[list[Array]]]]:
-        """A batch's structure, and the leaves of one or more batches of it, as many as may be handed over together."""
-        runtime = self._um_runtime
-        if isinstance(source, StreamData):
-            for count, batch in enumerate(source):
-                if count >= most:
-                    return
-                leaves = runtime.leaves(batch)
-                if not leaves or any(a.ndim and a.shape[0] == 0 for a in leaves):
-                    raise DataError(
-                        f"batch {count} of {source.what} is empty.",
-                        expected="at least one sample",
-                        given=[a.shape for a in leaves],
-                        remedy="leave empty batches out",
-                    )
-                yield batch, [leaves]
-            return
-        data = runtime.leaves(source.data)
-        order = random.permutation(runtime.seed, "shuffle", self._um_epoch, source.length) if shuffle else np.arange(source.length)
-        if most < math.inf:
-            order = order[: int(most) * batch_size]
-        bytes_per_batch = sum(a.nbytes for a in data) * batch_size / source.length
-        together = max(1, min(together, int(BYTES_PER_CALL / max(bytes_per_batch, 1))))
-        for rows in chunks(order, batch_size, together):
-            gathered = [a[rows] for a in data] if shuffle else [a[rows[0] : rows[-1] + 1] for a in data]
-            yield source.data, [[g[i : i + batch_size] for g in gathered] for i in range(0, len(rows), batch_size)]
 
     def train_step(self, batch: Any) -> dict[str, Any]:
         """One step on one batch; returns what ``step`` returned, as numbers that are read back when they are looked at."""
@@ -465,84 +393,32 @@ class Trainer:
     def _evaluate(self, source: ArrayData | StreamData, batch_size: int) -> dict[str, float]:
         totals = Totals({m.name: m for m in self.metrics})
         with _Mode(self, training=False):
-            for batch, (leaves,) in self._batches(source, batch_size, False, 1, math.inf):
-                program = self._program("evaluate", self.evaluation_step, batch, leaves)
-                self._um_runtime.check_indices(program, leaves)
-                handle = program.executable.run(program.arrange(leaves, self.seed, self._um_steps), program.numbers())
-                totals.add(self._logs(program, program.executable.read(handle)), _weight(program, leaves))
+            for program, values, weight in loop.forward(self, "evaluate", self.evaluation_step, source, batch_size):
+                totals.add(self._logs(program, values), weight)
         return totals.results()
 
     def predict(self, data: Any, batch_size: int = 256) -> Any:
         """What forward returns in eval mode, for all samples: an array, or forward's nest of arrays."""
         _whole(1, batch_size=batch_size)
-        source = dataset(data)
         parts: list[list[Array]] = []
         structure = None
         with _Mode(self, training=False):
-            for batch, (leaves,) in self._batches(source, batch_size, False, 1, math.inf):
-                program = self._program("predict", lambda inputs: self.call(self.model, inputs), batch, leaves)
-                self._um_runtime.check_indices(program, leaves)
-                handle = program.executable.run(program.arrange(leaves, self.seed, self._um_steps), program.numbers())
-                parts.append(program.executable.read(handle))
+            for program, values, _ in loop.forward(self, "predict", self._predicted, dataset(data), batch_size):
+                parts.append(values)
                 structure = program.traced.structure
-        joined = [np.concatenate(arrays) if arrays[0].ndim else np.asarray(arrays[-1]) for arrays in zip(*parts, strict=True)]
-        return nest.rebuild(structure, iter(joined))
+        return nest.rebuild(structure, iter([_joined(arrays) for arrays in zip(*parts, strict=True)]))
+
+    def _predicted(self, inputs: Any) -> Any:
+        return self.call(self.model, inputs)
 
     # keeping
     def save(self, path: str | os.PathLike[str]) -> None:
         """Everything that training needs to continue exactly, in one safetensors file: weights, buffers, optimizer, schedule, counters, seed."""
-        runtime = self._um_runtime
-        tensors = {name: runtime.store.read(name) for name in runtime.variables}
-        meta = {
-            "seed": runtime.seed,
-            "random": random.VERSION,
-            "epoch": self._um_epoch,
-            "step": self._um_steps,
-            "precision": runtime.precision,
-            "backend": self.backend,
-            "optimizers": {key: o.counters() for key, o in self.optimizers.items()},
-        }
-        checkpoint.write(path, tensors, meta)
+        resume.save(self, path)
 
     def load(self, path: str | os.PathLike[str]) -> Trainer:
         """Continue where the file's run stopped, on whatever backend this trainer has. Returns the trainer."""
-        tensors, meta = checkpoint.read(path)
-        runtime = self._um_runtime
-        weights = {n: v for n, v in runtime.variables.items() if not _is_slot(n)}
-        wrong = [f"missing: {n} {v.shape}" for n, v in weights.items() if n not in tensors]
-        wrong += [f"unexpected: {n} {a.shape}" for n, a in tensors.items() if not _is_slot(n) and n not in weights]
-        wrong += [f"{n}: expected {v.shape}, given {tensors[n].shape}" for n, v in weights.items() if n in tensors and tensors[n].shape != v.shape]
-        absent = {"seed", "epoch", "step", "optimizers"} - meta.keys()
-        if absent:
-            raise CheckpointError("the checkpoint's metadata is incomplete.", expected=", ".join(sorted(absent)), given=str(path))
-        kinds = {k: v["kind"] for k, v in meta["optimizers"].items()}
-        mine = {k: type(o).__name__ for k, o in self.optimizers.items()}
-        if wrong:
-            raise CheckpointError(
-                "the checkpoint is of another model.",
-                expected=f"the {len(weights)} tensors of this trainer's models",
-                given="\n             ".join(wrong[:20] + ([f"and {len(wrong) - 20} more"] if len(wrong) > 20 else [])),
-                remedy="build the model with the sizes it was saved with",
-            )
-        if mine and kinds and kinds != mine:
-            raise CheckpointError(
-                "the checkpoint is of another optimizer.",
-                expected=str(mine),
-                given=str(kinds),
-                remedy="use the optimizer it was saved with, or load the weights alone",
-            )
-        for key in kinds.keys() & mine.keys():
-            saved, groups = len(meta["optimizers"][key]["lr"]), len(self.optimizers[key].param_groups)
-            if saved != groups:
-                raise CheckpointError("the checkpoint is of an optimizer with other parameter groups.", expected=f"{groups} groups", given=f"{saved} groups")
-        for name in weights:
-            runtime.store.write(name, tensors[name].astype(runtime.store.read(name).dtype))
-        for key, optimizer in self.optimizers.items():
-            if key in meta["optimizers"]:
-                optimizer.restore_slots({n: a for n, a in tensors.items() if _is_slot(n)})
-                optimizer.restore(meta["optimizers"][key])
-        runtime.seed = int(meta["seed"])
-        self._um_epoch, self._um_steps = int(meta["epoch"]), int(meta["step"])
+        resume.load(self, path)
         return self
 
     def native(self, example: Any = None) -> Any:
@@ -556,7 +432,7 @@ class Trainer:
             example = self._um_example()
         with _Mode(self, training=False):
             leaves = runtime.leaves(example)
-            program = self._program("predict", lambda inputs: self.call(self.model, inputs), example, leaves)
+            program = self._program("predict", self._predicted, example, leaves)
         return runtime.backend.native(program.traced.graph, runtime.store)
 
     def _um_example(self) -> Any:
@@ -577,10 +453,6 @@ def _from_structure(structure: Any, leaves: Iterator[Array]) -> Any:
     return tuple(_from_structure(inner, leaves) for inner in structure)
 
 
-def _is_slot(name: str) -> bool:
-    return name.startswith(("optimizer/", "optimizer.")) and "/" in name  # which no path of attributes has
-
-
 def clip_by_norm(grads: Sequence[Tensor], max_norm: float) -> list[Tensor]:
     """Gradients scaled down together to at most this common L2 norm, as PyTorch's ``clip_grad_norm_`` (which adds 1e-6 to the norm)."""
     total = ops.sum(grads[0] * grads[0])
@@ -588,6 +460,12 @@ def clip_by_norm(grads: Sequence[Tensor], max_norm: float) -> list[Tensor]:
         total = total + ops.sum(grad * grad)
     scale = ops.minimum(max_norm / (ops.sqrt(total) + 1e-6), 1.0)
     return [g * scale for g in grads]
+
+
+def _joined(arrays: Sequence[Array]) -> Array:
+    if not arrays[0].ndim:
+        return arrays[-1]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _whole(least: int, **arguments: Any) -> None:
@@ -603,13 +481,6 @@ def _takes_one(function: Callable[..., Any], names: Iterable[str]) -> bool:
     """Whether a function has one parameter, of none of these names."""
     parameters = list(inspect.signature(function).parameters.values())
     return len(parameters) == 1 and parameters[0].kind is not parameters[0].VAR_KEYWORD and parameters[0].name not in names
-
-
-def _weight(program: Program, leaves: Sequence[Array]) -> float:
-    """What a batch counts with in an epoch's mean: its samples, or the sum of their weights."""
-    if program.weighted:
-        return float(leaves[-1].sum())
-    return float(next((len(a) for a in leaves if a.ndim), 1))
 
 
 class _Mode:
