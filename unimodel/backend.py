@@ -126,9 +126,11 @@ def _plain(function: Callable[..., Any]) -> Lowering:
 
 @dataclass(frozen=True, slots=True)
 class CompileOptions:
-    """How to compile: who differentiates (``auto`` is the backend's own static rule), and whether buffers may be trained."""
+    """How to compile: who differentiates, and which compiler of the framework's own works on the program; ``auto`` is the backend's own static rule."""
 
     differentiation: Literal["auto", "native", "core"] = "auto"
+    compiler: str = "auto"
+    """"auto", "none", or one of the backend's ``compilers``."""
 
 
 class Store:
@@ -157,6 +159,9 @@ class Store:
 class Executable(ABC):
     """A compiled graph bound to a store. ``run`` may return before the work is done; ``read`` waits for it."""
 
+    compiler: str = "none"
+    """Which compiler of the framework's own has worked on it."""
+
     @abstractmethod
     def run(self, batch: Sequence[Array], scalars: Sequence[float]) -> Any:
         """One step. ``batch`` and ``scalars`` are in the order of the graph's inputs of these kinds; updates go to the store.
@@ -181,6 +186,8 @@ class Backend(ABC):
     distribution: ClassVar[str] = ""
     lowerings: ClassVar[Lowerings]
     capabilities: ClassVar[Mapping[Capability, Literal[True] | Gap]] = {}
+    compilers: ClassVar[Sequence[str]] = ()
+    """The compilers of the framework's own that ``CompileOptions.compiler`` may name. What was used stands on the executable as ``compiler``."""
     tolerances: ClassVar[Mapping[str, float]] = {}
     """The relative error per dtype that this backend asks of the conformance suite, which caps it; float32 and float64 have defaults there."""
     known_defects: ClassVar[Mapping[str, Gap]] = {}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from unimodel import checkpoint, random
 from unimodel.errors import CheckpointError
+from unimodel.passes.precision import GROWN, SCALE
 
 if TYPE_CHECKING:
     from unimodel.trainer import Trainer
@@ -65,10 +66,13 @@ def load(trainer: Trainer, path: str | os.PathLike[str]) -> None:
         if key in meta["optimizers"]:
             optimizer.restore_slots({n: a for n, a in tensors.items() if is_slot(n)})
             optimizer.restore(meta["optimizers"][key])
+    for name in (SCALE, GROWN):
+        if name in runtime.variables and name in tensors:
+            runtime.store.write(name, tensors[name])
     runtime.seed = int(meta["seed"])
     trainer._um_epoch, trainer._um_steps = int(meta["epoch"]), int(meta["step"])
 
 
 def is_slot(name: str) -> bool:
-    """Whether a name in a checkpoint is an optimizer's state."""
-    return name.startswith(("optimizer/", "optimizer.")) and "/" in name  # which no path of attributes has
+    """Whether a name in a checkpoint is an optimizer's state, or that of a scaled loss: what another optimizer or precision need not have."""
+    return name.startswith(("optimizer/", "optimizer.", "loss_scale/")) and "/" in name  # which no path of attributes has

@@ -22,9 +22,8 @@ from unimodel.dim import Dim
 from unimodel.errors import BackendError, DataError, UnimodelError, UnsupportedError
 from unimodel.graph import FLOATS, Array, TensorSpec
 from unimodel.model import Model, State
+from unimodel.passes.precision import GROWN, PRECISIONS, SCALE, LossScale, as_bfloat16, lower_precision
 from unimodel.tracing import Scalar, Traced, Variable, host_dtype, trace
-
-PRECISIONS = {"float32": "float32", "float64": "float64"}
 
 
 @dataclass
@@ -73,7 +72,16 @@ class Program:
 class Runtime:
     """State and programs of some models on one backend."""
 
-    def __init__(self, models: Mapping[str, Model], backend: str | None, device: str, precision: str, seed: int, options: CompileOptions | None = None) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        backend: str | None,
+        device: str,
+        precision: str,
+        seed: int,
+        options: CompileOptions | None = None,
+        loss_scale: LossScale | None = None,
+    ) -> None:
         if precision not in PRECISIONS:
             raise UnsupportedError("this precision is not known.", expected=", ".join(PRECISIONS), given=precision, remedy="choose one of these")
         self.backend: Backend = plugins.load(plugins.choose(backend))(device)
@@ -82,7 +90,18 @@ class Runtime:
         self.options = options or CompileOptions()
         if self.options.differentiation == "native":
             self.backend.require(Capability.NATIVE_DIFFERENTIATION, "differentiation='native'")
-        self.float_dtype = PRECISIONS[precision]
+        if self.options.compiler not in ("auto", "none", *self.backend.compilers):
+            raise UnsupportedError(
+                f"the backend {self.backend.name} has no compiler of this name.",
+                expected=", ".join(["auto", "none", *self.backend.compilers]),
+                given=f"compile={self.options.compiler!r}",
+                remedy="leave compile out for the backend's own rule",
+            )
+        self.lower = PRECISIONS[precision]
+        if self.lower.low:
+            self.backend.require(Capability.MIXED_PRECISION, f"precision={precision!r}")
+        self.loss_scale = loss_scale or LossScale()
+        self.float_dtype = self.lower.dtype
         self.precision = precision
         self.seed = seed
         self.models = dict(models)
@@ -108,6 +127,9 @@ class Runtime:
                 for path, state in getattr(model, f"named_{state_kind}")():
                     if state not in self.names:
                         arrays[prefix + path] = self._take(prefix + path, state)
+        if self.lower.scaled:
+            for name, number in ((SCALE, self.loss_scale.init_scale), (GROWN, 0.0)):
+                arrays[name] = self._take(name, State((), np.float64(number), "float32"))
         self.store = self.backend.store(arrays)
         for name, state in self.variables.items():
             state._home = (self.store, name)
@@ -116,6 +138,8 @@ class Runtime:
         """Register a cell under a name; returns its numbers in this runtime's precision."""
         dtype = self.float_dtype if state._dtype in FLOATS else state._dtype
         array = state.data.astype(dtype) if state._home is not None else state.materialise(self.seed, name, dtype)
+        if self.lower.throughout and dtype in FLOATS:
+            array = as_bfloat16(array)
         state.name = name
         if hasattr(state, "_changed"):
             state._changed = self.changed
@@ -181,6 +205,7 @@ class Runtime:
         specs = tuple(TensorSpec((symbol, *a.shape[1:]) if a.ndim and alike else a.shape, a.dtype.name) for a in leaves)
         sizes = next(({"N": a.shape[0]} for a in leaves if a.ndim and alike), {})
         traced = trace(function, nest.rebuild(batch, iter(specs)), names=self.names, float_dtype=self.float_dtype, sizes=sizes)
+        traced.graph = lower_precision(traced.graph, self.lower, self.loss_scale)
         current = recording.current()
         if current is not None:
             current.graph(traced.graph)

@@ -26,6 +26,7 @@ from unimodel.loss import Loss
 from unimodel.metrics import Metric
 from unimodel.model import Model, Parameter
 from unimodel.optimizer import Optimizer
+from unimodel.passes.precision import SCALE, LossScale
 from unimodel.progress import Progress
 from unimodel.results import PendingNumber, PendingResults, Totals
 from unimodel.runtime import Program, Runtime
@@ -37,9 +38,11 @@ class Trainer:
 
     ``model``: a Model, or a dict of them for steps of one's own. ``loss``: a callable (input, target) of ops. ``optimizer``: an Optimizer, or a
     dict of them under the models' names. ``metrics``: a list. ``backend``: a name; None is the current one. ``device``: "cpu", or another that
-    the backend lists. ``precision``: "float32" or "float64". ``seed``: for weights, order and masks. ``clip_grad_norm``, ``clip_grad_value``: as
-    PyTorch's functions of these names. ``differentiation``: "auto", "native" or "core". ``check_finite``: whether a loss that is NaN or
-    infinite ends the run when it is read back.
+    the backend lists. ``precision``: "float32" or "float64"; "bf16-mixed", "fp16-mixed" and "bf16-true" as in ``unimodel.passes.precision``.
+    ``seed``: for weights, order and masks. ``clip_grad_norm``, ``clip_grad_value``: as PyTorch's functions of these names.
+    ``differentiation``: "auto", "native" or "core". ``check_finite``: whether a loss that is NaN or infinite ends the run when it is read back.
+    ``compile``: "auto", "none", or a compiler of the framework's own ("inductor" on torch, "xla" on tensorflow); "auto" is a static rule of the backend,
+    and what it chose stands in ``compilers``. ``loss_scale``: how the scale of "fp16-mixed" moves.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class Trainer:
         clip_grad_value: float | None = None,
         differentiation: Any = "auto",
         check_finite: bool = True,
+        compile: str = "auto",
+        loss_scale: LossScale | None = None,
     ) -> None:
         self.models: dict[str, Model] = dict(model) if isinstance(model, Mapping) else {"": model}
         for key, value in self.models.items():
@@ -98,7 +103,7 @@ class Trainer:
         current = recording.current()
         if current is not None:
             precision = current.trainer(precision)
-        self._um_runtime = runtime = Runtime(self.models, backend, device, precision, seed, CompileOptions(differentiation))
+        self._um_runtime = runtime = Runtime(self.models, backend, device, precision, seed, CompileOptions(differentiation, compile), loss_scale)
         for key, each in self.optimizers.items():
             each.bind(runtime, self._parameters(key), f"optimizer.{key}" if key else "optimizer")
         if self.optimizers:
@@ -145,6 +150,17 @@ class Trainer:
     @property
     def precision(self) -> str:
         return self._um_runtime.precision
+
+    @property
+    def compilers(self) -> dict[str, str]:
+        """Which compiler of the framework's own has worked on each kind of program so far ("train", "evaluate", "predict")."""
+        return {kind: program.executable.compiler for (kind, _), program in self._um_runtime.programs()}
+
+    @property
+    def loss_scale(self) -> float:
+        """What the loss is multiplied with before it is differentiated, now; 1 unless the precision is "fp16-mixed"."""
+        store = self._um_runtime.store
+        return float(store.read(SCALE)) if SCALE in store else 1.0
 
     @property
     def seed(self) -> int:

@@ -119,14 +119,30 @@ def test_auto_is_one_of_both(subject: Subject) -> None:
 
 
 @pytest.mark.concerns("capability", "mixed precision")
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision(subject: Subject, dtype: str) -> None:
-    """A trainer in half precision works where it is claimed and is refused where it is not."""
-    if subject.claims(Capability.MIXED_PRECISION) and dtype in subject.backend.tolerances:
-        assert um.Trainer(Line(), precision=dtype).predict(X).shape == (4, 1)
+@pytest.mark.parametrize("precision", ["fp16-mixed", "bf16-mixed", "bf16-true"])
+def test_half_precision(subject: Subject, precision: str) -> None:
+    """A trainer in half precision works where it is claimed and is refused, with the reason, where it is not."""
+    if subject.claims(Capability.MIXED_PRECISION):
+        assert um.Trainer(Line(), precision=precision).predict(X).shape == (4, 1)
         return
-    with pytest.raises(UnsupportedError):
-        um.Trainer(Line(), precision=dtype)
+    with pytest.raises(UnsupportedError, match="mixed precision") as refused:
+        um.Trainer(Line(), precision=precision)
+    assert str(subject.backend.gap(Capability.MIXED_PRECISION)) in str(refused.value)
+
+
+@pytest.mark.concerns("capability", "compilers")
+@pytest.mark.parametrize("compiler", ["auto", "none", "inductor", "xla", "no such compiler"])
+def test_compilers(subject: Subject, compiler: str) -> None:
+    """A compiler of the framework's own is used where the backend lists it, and refused before anything runs where it does not."""
+    available = ("auto", "none", *subject.backend.compilers)
+    if compiler not in available:
+        with pytest.raises(UnsupportedError, match=", ".join(available)):
+            um.Trainer(Line(), compile=compiler)
+        return
+    if compiler in ("auto", "none") and subject.claims(Capability.TRAINING):
+        chosen = trained(subject, compile=compiler).compilers["train"]
+        assert chosen in subject.backend.compilers or chosen == "none", chosen
+        assert compiler == "auto" or chosen == "none"
 
 
 @pytest.mark.concerns("capability", "accelerator")

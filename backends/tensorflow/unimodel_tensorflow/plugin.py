@@ -32,7 +32,7 @@ class TensorFlowBackend(Backend):
         Capability.FLOAT64: True,
         Capability.NATIVE_DIFFERENTIATION: True,
         Capability.NATIVE_ARTIFACT: True,
-        Capability.MIXED_PRECISION: not_implemented("comes with the performance work"),
+        Capability.MIXED_PRECISION: True,
         Capability.CONTROL_FLOW: not_implemented("comes with um.ops.cond and um.ops.scan"),
         Capability.ACCELERATOR: not_implemented("kernels and layouts are chosen for the CPU"),
     }

@@ -25,7 +25,7 @@ class TorchBackend(Backend):
         Capability.NATIVE_DIFFERENTIATION: True,
         Capability.NATIVE_ARTIFACT: True,
         Capability.ACCELERATOR: True,
-        Capability.MIXED_PRECISION: not_implemented("comes with the performance work"),
+        Capability.MIXED_PRECISION: True,
         Capability.CONTROL_FLOW: not_implemented("comes with um.ops.cond and um.ops.scan"),
     }
 

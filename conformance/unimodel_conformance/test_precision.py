@@ -1,0 +1,131 @@
+"""Mixed precision: the heavy ops in half the bits, weights and updates in float32, a curve near float32's, and overflows that change nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import unimodel as um
+from unimodel import ops
+from unimodel.backend import Capability
+from unimodel.graph import Array, Graph
+from unimodel.passes.precision import LossScale, as_bfloat16
+from unimodel_conformance.subject import Subject
+
+pytestmark = [pytest.mark.concerns("capability", "mixed precision"), pytest.mark.needs(Capability.MIXED_PRECISION)]
+
+TOLERANCE = {"fp16-mixed": 2e-3, "bf16-mixed": 1e-2, "bf16-true": 3e-2}
+"""How far losses may be from float32's, relative to the first: float16 keeps 11 bits of a number, bfloat16 8, and in the last the weights themselves are rounded."""
+STEPS = 20
+
+RNG = np.random.default_rng(5)
+X = RNG.standard_normal((16, 1, 6, 6)).astype("float32")
+Y = RNG.integers(0, 5, 16)
+
+
+class Net(um.Model):
+    """A convolution, a norm, attention and a linear layer."""
+
+    def __init__(self) -> None:
+        self.conv = um.nn.Conv2d(1, 8, 3, padding=1)
+        self.norm = um.nn.BatchNorm2d(8)
+        self.fc = um.nn.Linear(8, 5)
+
+    def forward(self, x: Any) -> Any:
+        h = ops.relu(self.norm(self.conv(x))).flatten(2).transpose(1, 2)
+        return self.fc(ops.scaled_dot_product_attention(h, h, h).mean(1))
+
+
+def trainer(precision: str, **options: Any) -> um.Trainer:
+    return um.Trainer(Net(), um.losses.CrossEntropyLoss(), um.optim.AdamW(lr=3e-3), precision=precision, **options)
+
+
+def curve(trained: um.Trainer) -> Array:
+    return np.array([float(trained.train_step((X, Y))["loss"]) for _ in range(STEPS)])
+
+
+def dtypes(graph: Graph) -> dict[str, set[str]]:
+    """The dtypes of each op's first result, bodies included."""
+    found: dict[str, set[str]] = {}
+    for node in graph.nodes:
+        found.setdefault(node.op.name, set()).add(node.outputs[0].spec.dtype)
+        for body in node.attrs.values():
+            if isinstance(body, Graph):
+                for name, inside in dtypes(body).items():
+                    found.setdefault(name, set()).update(inside)
+    return found
+
+
+@pytest.mark.parametrize("precision", sorted(TOLERANCE))
+def test_the_curve_is_near_that_of_float32(subject: Subject, precision: str) -> None:
+    full, low = curve(trainer("float32")), curve(trained := trainer(precision))
+    assert full[-1] < 0.9 * full[0], "nothing was learnt that could go wrong"
+    apart = np.abs(full - low).max() / full[0]
+    assert 0 < apart < TOLERANCE[precision], f"the losses part by {apart:.1e} of the first one"
+    assert trained.predict(X).dtype == np.float32 and trained.evaluate((X, Y))["loss"] < full[0]
+    half = {"fp16-mixed": "float16"}.get(precision, "bfloat16")
+    ((_, program), *_) = trained._um_runtime.programs()
+    found = dtypes(program.traced.graph)
+    assert found["conv"] == found["linear"] == found["attention"] == {half}
+    if precision != "bf16-true":
+        assert found["cross_entropy"] == found["batch_norm_training"] == found["mean"] == {"float32"}
+
+
+@pytest.mark.parametrize("precision", sorted(TOLERANCE))
+def test_weights_are_kept_in_float32(subject: Subject, precision: str) -> None:
+    trained = trainer(precision)
+    curve(trained)
+    state = trained.model.state_dict()
+    assert {a.dtype.name for n, a in state.items() if "num_batches" not in n} == {"float32"}
+    rounded = all(np.array_equal(a, as_bfloat16(a)) for n, a in state.items() if "num_batches" not in n)
+    assert rounded == (precision == "bf16-true")
+
+
+def test_an_overflow_changes_nothing_but_the_scale(subject: Subject) -> None:
+    trained = trainer("fp16-mixed", loss_scale=LossScale(init_scale=2.0**40))
+    before = trained.model.state_dict()
+    first = float(trained.train_step((X, Y))["loss"])
+    after = trained.model.state_dict()
+    assert trained.loss_scale == 2.0**39 and np.isfinite(first)
+    assert all(np.array_equal(before[n], after[n]) for n in before if not n.startswith("norm.")), "a step whose gradients overflow moved the weights"
+    assert not np.array_equal(before["norm.running_mean"], after["norm.running_mean"]), "statistics of the forward pass are no update"
+    for _ in range(40):
+        last = float(trained.train_step((X, Y))["loss"])
+    assert last < first and trained.loss_scale < 2.0**39, "once the scale is low enough, training goes on"
+
+
+def test_the_scale_grows_where_nothing_overflows(subject: Subject) -> None:
+    trained = trainer("fp16-mixed", loss_scale=LossScale(init_scale=8.0, growth_interval=3))
+    scales = [float(trained.train_step((X, Y))["loss"]) and trained.loss_scale for _ in range(7)]
+    assert scales == [8, 8, 16, 16, 16, 32, 32]
+
+
+def test_the_scale_is_part_of_a_checkpoint(subject: Subject, tmp_path: Path) -> None:
+    how = LossScale(init_scale=4.0, growth_interval=4)
+    whole = trainer("fp16-mixed", loss_scale=how)
+    wanted = curve(whole)
+    begun = trainer("fp16-mixed", loss_scale=how)
+    for _ in range(6):
+        begun.train_step((X, Y))
+    begun.save(tmp_path / "run.um")
+    resumed = trainer("fp16-mixed", loss_scale=how).load(tmp_path / "run.um")
+    assert resumed.loss_scale == 8.0
+    assert [float(resumed.train_step((X, Y))["loss"]) for _ in range(STEPS - 6)] == wanted[6:].tolist()
+    assert resumed.loss_scale == whole.loss_scale
+    trainer("float32").load(tmp_path / "run.um").train_step((X, Y))  # which has no scale
+
+
+def test_a_gradient_too_small_for_float16_arrives(subject: Subject) -> None:
+    """A loss of 1e-9 a unit has gradients that float16 rounds to zero; scaled they pass."""
+
+    def step(precision: str) -> Array:
+        model = um.nn.Linear(2, 1, bias=False)
+        tiny = um.Trainer(model, lambda p, t: (p / 1e9).sum(), um.optim.SGD(lr=1e9), precision=precision)
+        before = model.state_dict()["weight"].copy()
+        tiny.train_step((np.ones((1, 2), "float32"), np.ones((1, 1), "float32")))
+        return before - model.state_dict()["weight"]
+
+    assert np.allclose(step("fp16-mixed"), step("float32"), rtol=2e-2) and (step("fp16-mixed") > 0.9).all()

@@ -1,0 +1,85 @@
+"""The pass that lowers precision: which ops compute in half the bits, what numbers do to a dtype, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import unimodel as um
+from unimodel import ops
+from unimodel.errors import UnsupportedError
+from unimodel.graph import Graph, TensorSpec
+from unimodel.passes.precision import PRECISIONS, LossScale, as_bfloat16, lower_precision
+from unimodel.tracing import trace
+
+
+def lowered(function: Any, *shapes: tuple[int, ...], precision: str = "fp16-mixed") -> Graph:
+    specs = tuple(TensorSpec(s, "float32") for s in shapes)
+    graph = trace(lambda batch: function(*batch), specs, names={}).graph
+    return lower_precision(graph, PRECISIONS[precision], LossScale())
+
+
+def dtype_of(graph: Graph, name: str) -> set[str]:
+    return {n.outputs[0].spec.dtype for n in graph.nodes if n.op.name == name}
+
+
+def test_products_are_low_and_what_follows_stays_until_it_must_not() -> None:
+    graph = lowered(lambda a, b: ops.softmax(ops.relu(a @ b) + 1.0, -1), (4, 4), (4, 4))
+    assert dtype_of(graph, "matmul") == dtype_of(graph, "relu") == dtype_of(graph, "add") == {"float16"}
+    assert dtype_of(graph, "softmax") == {"float32"}
+    assert [v.spec.dtype for v in graph.outputs] == ["float32"]
+
+
+def test_a_tensor_in_float32_widens_and_a_number_does_not() -> None:
+    assert dtype_of(lowered(lambda a, b: (a @ a) * b, (4, 4), (4, 4)), "multiply") == {"float32"}
+    assert dtype_of(lowered(lambda a: (a @ a) * 0.5, (4, 4)), "multiply") == {"float16"}
+
+
+@pytest.mark.parametrize("number", [1e-9, 1e9, -1e6])
+def test_a_number_that_float16_does_not_have_widens(number: float) -> None:
+    assert dtype_of(lowered(lambda a: (a @ a) * number, (4, 4)), "multiply") == {"float32"}
+    assert dtype_of(lowered(lambda a: (a @ a) * number, (4, 4), precision="bf16-mixed"), "multiply") == {"bfloat16"}
+
+
+def test_a_composite_that_multiplies_matrices_inside_is_taken_apart() -> None:
+    @ops.definition.composite(register=False)
+    def product_of_both(a: ops.definition.Tensor, b: ops.definition.Tensor) -> Any:  # type: ignore[name-defined]  # imported there for types only
+        return ops.exp(ops.matmul(a, b))
+
+    graph = lowered(product_of_both, (4, 4), (4, 4), precision="bf16-mixed")
+    assert dtype_of(graph, "matmul") == {"bfloat16"} and dtype_of(graph, "exp") == {"float32"}
+
+
+def test_throughout_everything_is_low() -> None:
+    graph = lowered(lambda a, b: ops.softmax(ops.relu(a @ b), -1), (4, 4), (4, 4), precision="bf16-true")
+    assert dtype_of(graph, "matmul") == dtype_of(graph, "softmax") == {"bfloat16"} and graph.outputs[0].spec.dtype == "float32"
+
+
+def test_float32_is_left_alone() -> None:
+    graph = trace(lambda x: ops.exp(x), TensorSpec((3,), "float32"), names={}).graph
+    assert lower_precision(graph, PRECISIONS["float32"], LossScale()) is graph
+
+
+def test_bfloat16_rounds_to_nearest_even() -> None:
+    numbers = np.array([1.0, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, -3.1415927, 0.0, -0.0, np.inf, np.nan, 2.0**127], "float32")
+    expected = np.array([1.0, 1.0, 1 + 4 * 2**-8, 1 + 2**-7, -3.140625, 0.0, -0.0, np.inf, np.nan, 2.0**127], "float32")
+    assert np.array_equal(as_bfloat16(numbers), expected, equal_nan=True)
+    assert as_bfloat16(np.float32(1.0).reshape(())).shape == ()
+
+
+@pytest.mark.parametrize("precision", ["fp16-mixed", "bf16-mixed", "bf16-true"])
+def test_numpy_refuses_with_its_reason(precision: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"precision='{precision}' needs mixed precision.*numpy(.|\n)*never: NumPy has no bfloat16"):
+        um.Trainer(um.nn.Linear(2, 1), backend="numpy", precision=precision)
+
+
+def test_an_unknown_precision_is_refused_with_all_names() -> None:
+    with pytest.raises(UnsupportedError, match="float32, float64, bf16-mixed, fp16-mixed, bf16-true"):
+        um.Trainer(um.nn.Linear(2, 1), backend="numpy", precision="float8")
+
+
+def test_an_unknown_compiler_is_refused_with_what_there_is() -> None:
+    with pytest.raises(UnsupportedError, match=r"the backend numpy has no compiler of this name(.|\n)*auto, none(.|\n)*compile='xla'"):
+        um.Trainer(um.nn.Linear(2, 1), backend="numpy", compile="xla")
