@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 
-from benchmarks.workloads import WORKLOADS
+from unimodel.bench.workloads import WORKLOADS
 
 STEPS = 1000
 
