@@ -10,6 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+FRAMEWORKS = ("torch", "tensorflow", "mxnet")
+COMPILERS = ("torch", "tensorflow")
+"""Those with a compiler to ask for: torch.compile, XLA."""
+KERAS_BACKENDS = ("torch", "tensorflow")
+KERAS_WORKLOADS = ("regression", "mlp", "cnn", "gpt", "recommender", "digits")
+
 
 @dataclass(frozen=True)
 class Loop:

@@ -9,12 +9,12 @@ from typing import Any
 DEFAULT = "default"
 """A setting left as unimodel or the framework has it."""
 MODES = ("train", "fit", "inference")
-KINDS = ("unimodel", "native", "native again", "keras")
+KINDS = ("unimodel", "again", "native", "native again", "keras")
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One way of doing a workload. ``kind`` is unimodel, the loop written by hand ("native"), that loop once more (what the noise is), or Keras."""
+    """One way of doing a workload. ``kind`` is unimodel, the loop written by hand ("native"), Keras, or one of the first two "again": what the noise is."""
 
     workload: str
     backend: str
@@ -24,6 +24,10 @@ class Contestant:
     precision: str = "float32"
     compile: str = DEFAULT
     threads: int = 1
+
+    @property
+    def ours(self) -> bool:
+        return self.kind in ("unimodel", "again")
 
     @property
     def tuned(self) -> bool:
@@ -45,7 +49,7 @@ class Contestant:
     @property
     def key(self) -> str:
         """All of it as one text."""
-        size = "" if self.batch_size is None else f" batch {self.batch_size}"
+        size = "" if self.batch_size is None else f", batch {self.batch_size}"
         return f"{self.workload}{size}: {self.label}" + (f", {self.threads} threads" if self.threads != 1 else "")
 
     def as_json(self) -> dict[str, Any]:

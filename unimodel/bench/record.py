@@ -36,7 +36,7 @@ def record(session: Session) -> dict[str, Any]:
     plan = session.plan
     return {
         "version": "1.0",
-        "metadata": {"hostname": "", "cpu_model_name": session.facts["cpu"], "cpu_count": session.facts["cores"], "python_version": session.facts["python"]},
+        "metadata": {"cpu_model_name": session.facts["cpu"], "cpu_count": session.facts["cores"], "python_version": session.facts["python"]},
         "benchmarks": benchmarks,
         "unimodel": {
             "schema": SCHEMA,

@@ -80,8 +80,8 @@ class Session:
 
 
 def group_name(contestant: Contestant) -> str:
-    size = "" if contestant.batch_size is None else f" batch {contestant.batch_size}"
-    return f"{contestant.workload}{size}"
+    """What is trained, whoever does it."""
+    return contestant.workload + ("" if contestant.batch_size is None else f", batch {contestant.batch_size}")
 
 
 def run(plan: Plan, say: Say) -> Session:
@@ -155,8 +155,8 @@ def _compare_in_float64(session: Session, name: str, group: list[Contestant], sa
     plan, reference = session.plan, session.references[name]
     if reference["losses"] is None or reference["precision"] != "float64":
         return
-    for backend in dict.fromkeys(c.backend for c in group if c.kind == "unimodel"):
-        entries = [session.entries[c.key] for c in group if c.backend == backend and c.kind == "unimodel"]
+    for backend in dict.fromkeys(c.backend for c in group if c.ours):
+        entries = [session.entries[c.key] for c in group if c.backend == backend and c.ours]
         if backend == reference["backend"]:
             for entry in entries:
                 entry.float64_apart = 0.0
@@ -186,7 +186,7 @@ def _limits(session: Session, sitting: Sitting) -> Mapping[str, float]:
         reference = session.references[group_name(contestant)]
         if reference["losses"] is None:
             continue
-        if reference["backend"] == contestant.backend and reference["precision"] == contestant.precision and contestant.kind == "unimodel":
+        if reference["backend"] == contestant.backend and reference["precision"] == contestant.precision and contestant.ours:
             found[contestant.key] = float("inf")
         else:
             limit = LIMITS.get(contestant.precision, LIMITS["float32"])

@@ -202,7 +202,12 @@ def about(subject: Subject, kind: str = "train", count: bool = False) -> dict[st
 
 # written by hand
 def native_loops(backend: str, kind: str) -> ModuleType:
-    """The module of the loops for a framework; they are part of the repository, not of the package."""
+    """The module of the loops for a framework."""
+    return _loops(f"benchmarks.native.{'keras' if kind == 'keras' else backend}_loops")
+
+
+def _loops(module: str) -> ModuleType:
+    """A module of the repository, which the installed package has no part of."""
     folder = repository()
     if folder is None:
         raise UnsupportedError(
@@ -212,7 +217,15 @@ def native_loops(backend: str, kind: str) -> ModuleType:
         )
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-    return importlib.import_module(f"benchmarks.native.{'keras' if kind == 'keras' else backend}_loops")
+    return importlib.import_module(module)
+
+
+def has_loop(contestant: Contestant, kind: str) -> bool:
+    """Whether there is a loop for it: its framework's own ("native"), one that takes ``compile`` ("compiler"), or Keras's. No framework is imported."""
+    offers = _loops("benchmarks.native")
+    if kind == "keras":
+        return contestant.workload in offers.KERAS_WORKLOADS and contestant.backend in offers.KERAS_BACKENDS
+    return contestant.backend in (offers.COMPILERS if kind == "compiler" else offers.FRAMEWORKS)
 
 
 def repository() -> Path | None:

@@ -59,7 +59,7 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
         _take_turns(turns, found, task["rounds"], task["seconds"])
     for key in found:
         found[key]["peak_memory"] = machine.peak_memory() if len(contestants) == 1 else None
-    if len(contestants) == 1 and turns:
+    if len(contestants) == 1 and turns and contestants[0].mode == "train":
         _to_target(subjects, found)
     return {
         "contestants": found,
@@ -80,7 +80,7 @@ def _import(contestant: Any) -> float:
     import unimodel.bench.subjects
     from unimodel import plugins
 
-    if contestant.kind == "unimodel":
+    if contestant.ours:
         plugins.load(contestant.backend)
     else:
         unimodel.bench.subjects.native_loops(contestant.backend, contestant.kind)
@@ -97,13 +97,13 @@ def _prepare(task: dict[str, Any], contestant: Any, subjects: dict[Any, Any]) ->
 
     start = time.perf_counter()
     # the loop once more, and another mode of the same trainer, need not be built twice
-    same = (contestant.kind.removesuffix(" again"), contestant.precision, contestant.compile)
+    same = ("unimodel" if contestant.ours else contestant.kind.removesuffix(" again"), contestant.precision, contestant.compile)
     shared = subjects.get(same)
     if shared is not None:
         subject = shared
     elif task["script"] is not None:
         subject = building.build_from_script(task["script"], task["arguments"], contestant)
-    elif contestant.kind == "unimodel":
+    elif contestant.ours:
         subject = building.build(contestant)
     else:
         subject = building.build_native(contestant)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import unimodel
-from unimodel.cli import apart, backends, compare, conformance, diff, new_backend, run
+from unimodel.cli import apart, backends, bench, compare, conformance, diff, new_backend, run
 
 app = typer.Typer(
     help="Write one training script and run it on PyTorch, TensorFlow, MXNet or NumPy, with the same loss curve on each.",
@@ -21,6 +21,7 @@ app.command()(backends.backends)
 app.command(context_settings=_SCRIPT)(run.run)
 app.command(context_settings=_SCRIPT)(compare.compare)
 app.command(context_settings=_SCRIPT)(diff.diff)
+app.command()(bench.bench)
 app.command()(conformance.conformance)
 app.command("new-backend")(new_backend.new_backend)
 app.command(hidden=True)(apart.worker)
