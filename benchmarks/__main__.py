@@ -1,48 +1,79 @@
-"""``python -m benchmarks [--frameworks a,b] [--workloads a,b] [--rounds N] [--seconds S] [--json FILE]``: a table of ratios ours ÷ hand-written.
+"""``python -m benchmarks``: our step beside the loop an expert would write by hand, and beside Keras 3, for every workload and framework. ``make bench`` runs it.
 
-Each pair runs in a process of its own, one pinned thread. "native again" times the native loop a second time: its ratio says what the noise is.
+It is ``unimodel bench`` with everything beside everything: the contestants of a workload and framework take turns in one process, pinned to one core with one thread,
+in ``--rounds`` rounds, A B C, then C B A; "native again" is the loop by hand once more, and shows the noise. One more process each measures starts and peak memory. New
+processes begin until ``--budget`` seconds are used up. The tables are printed, and written as Markdown, JSON and HTML.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", "MXNET_SUBGRAPH_VERBOSE": "0"}
+from benchmarks.native import COMPILERS, FRAMEWORKS, KERAS_BACKENDS, KERAS_WORKLOADS
+from unimodel.bench.plan import Contestant, Plan
+from unimodel.bench.workloads import WORKLOADS
+from unimodel.cli.bench import carry_out
+
+ORDER = ("regression", "mlp", "cnn", "resnet18", "gpt", "lstm", "recommender", "gpt2-small")
+COMPILER = {"torch": "inductor", "tensorflow": "xla"}
+"""What the Trainer's ``compile=`` calls each framework's own compiler."""
+FIT = ("regression",)
+"""Where an epoch through ``fit`` is measured too: where the step is so small that the loop around it counts."""
+HEAVY = ("gpt2-small",)
+"""Without Keras and without compilers: each copy takes 2 GB, and compiling takes minutes."""
+
+
+def contestants(workload: str, framework: str, compiled: bool, keras: bool) -> Iterator[Contestant]:
+    plain = Contestant(workload, framework, batch_size=WORKLOADS[workload].batch_size)
+    yield replace(plain, kind="native")
+    yield replace(plain, kind="native again")
+    yield plain
+    if workload in FIT:
+        yield replace(plain, mode="fit")
+    if keras and workload not in HEAVY and framework in KERAS_BACKENDS and workload in KERAS_WORKLOADS:
+        yield replace(plain, kind="keras")
+        if workload in FIT:
+            yield replace(plain, kind="keras", mode="fit")
+    if compiled and workload not in HEAVY and framework in COMPILERS:
+        yield replace(plain, kind="native", compile=COMPILER[framework])
+        yield replace(plain, compile=COMPILER[framework])
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frameworks", default="torch,tensorflow,mxnet")
-    parser.add_argument("--workloads", default="regression,mlp,cnn,gpt")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workloads", default=",".join(ORDER), help="several with commas between them")
+    parser.add_argument("--frameworks", default=",".join(FRAMEWORKS))
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=0.4)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--seconds", type=float, default=0.15, help="how long a round of one contestant takes, at least one step")
+    parser.add_argument("--processes", type=int, default=3, help="at most so many for each workload and framework")
+    parser.add_argument("--budget", type=float, default=840.0, help="seconds after which no second process begins")
+    parser.add_argument("--compiled", action="store_true", help="also torch.compile and XLA, ours and by hand; compiling takes a minute or more each")
+    parser.add_argument("--no-keras", dest="keras", action="store_false")
+    parser.add_argument("--markdown", type=Path, default=Path("benchmarks.md"))
+    parser.add_argument("--json", default="benchmarks.json")
+    parser.add_argument("--html", type=Path, default=None)
     options = parser.parse_args()
-    results = []
-    print(f"{'workload':<12} {'framework':<12} {'native ms':>10} {'train_step':>11} {'fit':>7} {'A/A':>6}   (ratios to native; one thread)")
-    for workload in options.workloads.split(","):
-        for framework in options.frameworks.split(","):
-            command = [sys.executable, "-m", "benchmarks.worker", framework, workload, str(options.rounds), str(options.seconds)]
-            done = subprocess.run(command, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False)
-            if done.returncode:
-                print(f"{workload:<12} {framework:<12} failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}")
-                continue
-            result = json.loads(done.stdout.strip().splitlines()[-1])
-            results.append(result)
-            if "error" in result:
-                print(f"{workload:<12} {framework:<12} not timed: {result['error']}")
-                continue
-            fit = f"{result['fit']['ratio']:>7.2f}" if "fit" in result else f"{'':>7}"
-            row = f"{result['native']['ms']:>10.3f} {result['train_step']['ratio']:>11.2f} {fit} {result['native again']['ratio']:>6.2f}"
-            print(f"{workload:<12} {framework:<12} {row}", flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1))
-    return 0 if results and not any("error" in r for r in results) else 1
+    everyone = [
+        contestant
+        for workload in options.workloads.split(",")
+        for framework in options.frameworks.split(",")
+        for contestant in contestants(workload, framework, options.compiled, options.keras)
+    ]
+    plan = Plan(
+        everyone,
+        processes=options.processes,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        together=True,
+        exact=False,
+        budget=options.budget,
+        time_limit=600.0,
+    )
+    return carry_out(plan, options.json, options.html, options.markdown, None)
 
 
 if __name__ == "__main__":

@@ -17,17 +17,23 @@ _STYLE = """
 body { margin: 0 auto; padding: 1.25rem 1rem 4rem; max-width: 72rem; background: var(--ground); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 h1 { font-size: 1.5rem; line-height: 1.2; margin: 0 0 .25rem; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; padding-top: .75rem; border-top: 1px solid var(--line); }
+
 h3 { font-size: 1rem; margin: 1.25rem 0 .4rem; } p, li { color: var(--ink); } .quiet { color: var(--quiet); font-size: .87rem; margin: .2rem 0; }
 .warn { border-left: 3px solid var(--c1); padding: .3rem .75rem; background: var(--band); margin: .5rem 0; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.25rem; align-items: start; }
 figure { margin: 0 0 1rem; min-width: 0; } figcaption { color: var(--quiet); font-size: .87rem; margin-bottom: .4rem; }
 .row { display: grid; grid-template-columns: minmax(6rem, 11rem) 1fr 5.5rem; gap: .6rem; align-items: center; padding: .15rem 0; }
-.row > :first-child { overflow-wrap: anywhere; line-height: 1.2; font-size: .9rem; } .row > :last-child { text-align: right; font-variant-numeric: tabular-nums; font-size: .9rem; white-space: nowrap; }
+.row > :first-child
+  { overflow-wrap: anywhere; line-height: 1.2; font-size: .9rem; }
+.row > :last-child { text-align: right; font-variant-numeric: tabular-nums; font-size: .9rem; white-space: nowrap; }
 .row svg { width: 100%; height: 22px; display: block; background: var(--band); border-radius: 3px; } .axis { color: var(--quiet); font-size: .78rem; }
 .axis div { display: flex; justify-content: space-between; } svg text { fill: var(--quiet); font: 11px system-ui, sans-serif; }
 .chart { width: 100%; height: auto; max-width: 34rem; display: block; } .grid { stroke: var(--line); stroke-width: 1; vector-effect: non-scaling-stroke; }
-.legend { display: flex; flex-wrap: wrap; gap: .2rem .9rem; font-size: .85rem; margin-top: .3rem; } .legend i { display: inline-block; width: .8rem; height: .2rem; margin-right: .35rem; vertical-align: middle; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .87rem; width: 100%; } th, td { padding: .3rem .55rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.legend { display: flex; flex-wrap: wrap; gap: .2rem .9rem; font-size: .85rem; margin-top: .3rem; }
+.legend i { display: inline-block; width: .8rem; height: .2rem; margin-right: .35rem; vertical-align: middle; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .87rem; width: 100%; }
+th, td { padding: .3rem .55rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 th:first-child, td:first-child { text-align: left; } th { color: var(--quiet); font-weight: 600; } .facts td, .facts th { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .facts th { width: 11rem; vertical-align: top; } tr.tuned td:first-child { padding-left: 1.2rem; }
 @media (max-width: 30rem) { .row { grid-template-columns: 6.2rem 1fr 4.6rem; gap: .4rem; } body { padding: 1rem .75rem 3rem; } .facts th { width: 7rem; } }

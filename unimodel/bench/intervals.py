@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unimodel.graph import Array
+
 CONFIDENCE = 0.99
 RESAMPLES = 4000
 FEWEST = 6
@@ -77,10 +79,10 @@ def ratio(above: Observations, below: Observations, paired: bool = True) -> Rati
     return Ratio(value, float(low), float(high), observations)
 
 
-def _resampled(observations: Observations, rng: np.random.Generator) -> np.ndarray:
+def _resampled(observations: Observations, rng: np.random.Generator) -> Array:
     """Medians of medians of data drawn anew, ``RESAMPLES`` of them."""
     processes, rounds = len(observations), min(map(len, observations))
     table = np.array([row[:rounds] for row in observations], "float64")
     chosen = rng.integers(0, processes, (RESAMPLES, processes))
     inner = rng.integers(0, rounds, (RESAMPLES, processes, rounds))
-    return np.median(np.median(table[chosen[:, :, None], inner], axis=2), axis=1)
+    return np.asarray(np.median(np.median(table[chosen[:, :, None], inner], axis=2), axis=1))

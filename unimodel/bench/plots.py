@@ -98,9 +98,7 @@ def scaling(entries: Sequence[Entry]) -> str:
     return "".join(figures)
 
 
-def _lines(
-    curves: Sequence[tuple[str, str, Points]], caption: str, below: str, logarithmic: bool = False, thinner: bool = False, marks: bool = False
-) -> str:
+def _lines(curves: Sequence[tuple[str, str, Points]], caption: str, below: str, logarithmic: bool = False, thinner: bool = False, marks: bool = False) -> str:
     def scaled(value: float) -> float:
         return math.log(value) if logarithmic else value
 
@@ -119,7 +117,9 @@ def _lines(
         value = y0 + (y1 - y0) * (i + 0.5) / 4
         real = math.exp(value) if logarithmic else value
         y = place(xs[0], real)[1]
-        drawn.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/><text x="{_LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{_short(real)}</text>')
+        drawn.append(
+            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/><text x="{_LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{_short(real)}</text>'
+        )
     for x in sorted(set(xs)) if logarithmic else (min(xs), max(xs)):
         across = place(x, ys[0])[0]
         anchor = "middle" if min(xs) < x < max(xs) else "start" if x == min(xs) else "end"

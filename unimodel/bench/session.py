@@ -164,7 +164,7 @@ def _compare_in_float64(session: Session, name: str, group: list[Contestant], sa
         contestant = replace(group[0], backend=backend, kind="unimodel", mode="train", precision="float64", compile="default")
         say(f"{name}: does {backend} agree in float64?")
         outcome = sit(plan, [contestant], purpose="reference", steps=_steps(contestant))
-        found = {"error": outcome.cause} if outcome.result is None else outcome.result["contestants"][contestant.key]
+        found: dict[str, Any] = {"error": outcome.cause} if outcome.result is None else outcome.result["contestants"][contestant.key]
         if "error" in found:
             lacking = found["error"].startswith("UnsupportedError") and "float64" in found["error"]
             for entry in entries:

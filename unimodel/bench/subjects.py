@@ -5,10 +5,12 @@ Runs in a measuring process. A subject waits for its own result: MXNet is asynch
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import itertools
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +50,8 @@ class Subject:
     workload: Workload | None = None
     prediction: list[float] = field(default_factory=list)
     """The signature of what it predicts before it is trained."""
+    preparing: float = 0.0
+    """Seconds of building that were the benchmark's own: making batches, and for loops by hand the weights."""
 
     def __post_init__(self) -> None:
         self._turn = itertools.cycle(self.batches)
@@ -76,11 +80,16 @@ def signature(prediction: Any) -> list[float]:
 def build(contestant: Contestant, batches: int = 4) -> Subject:
     """A workload of the set on unimodel."""
     workload = WORKLOADS[contestant.workload]
+    start = time.perf_counter()
+    data = workload.batches(contestant.batch_size, batches)
+    preparing = time.perf_counter() - start
     options: dict[str, Any] = {"precision": contestant.precision}
     if contestant.compile != DEFAULT:
         options["compile"] = contestant.compile
     trainer = workload.trainer(contestant.backend, **options)
-    return of_trainer(trainer, workload.batches(contestant.batch_size, batches), workload)
+    subject = of_trainer(trainer, data, workload)
+    subject.preparing = preparing
+    return subject
 
 
 def build_from_script(script: str, arguments: Sequence[str], contestant: Contestant, batches: int = 4) -> Subject:
@@ -88,11 +97,13 @@ def build_from_script(script: str, arguments: Sequence[str], contestant: Contest
     from unimodel.cli.script import run_as_main
 
     caught = _Caught(batches, contestant.batch_size)
-    with caught, recorded(Recording(precision=None if contestant.precision == "float32" else contestant.precision)), plugins.forced_backend(contestant.backend):
-        try:
-            run_as_main(Path(script), arguments)
-        except StopRecording:
-            pass
+    with (
+        caught,
+        recorded(Recording(precision=None if contestant.precision == "float32" else contestant.precision)),
+        plugins.forced_backend(contestant.backend),
+        contextlib.suppress(StopRecording),
+    ):
+        run_as_main(Path(script), arguments)
     if caught.trainer is None:
         raise DataError(f"{script} never trains: no Trainer's fit or train_step is called.", remedy="bench times the script's training step")
     return of_trainer(caught.trainer, caught.batches, None)
@@ -120,7 +131,7 @@ class _Caught:
             caught.trainer, caught.batches = trainer, [tuple(batch) if isinstance(batch, list) else batch]
             raise StopRecording
 
-        um.Trainer.fit, um.Trainer.train_step = fit, train_step  # type: ignore[method-assign]  # put back on leaving
+        um.Trainer.fit, um.Trainer.train_step = fit, train_step  # type: ignore[method-assign,assignment]  # put back on leaving
 
     def __exit__(self, *_: object) -> None:
         um.Trainer.fit, um.Trainer.train_step = self._before  # type: ignore[method-assign]  # as they were
@@ -241,16 +252,20 @@ def build_native(contestant: Contestant, batches: int = 4) -> Subject:
     if workload.name not in module.LOOPS:
         raise UnsupportedError(f"there is no loop written by hand for {workload.name} on {contestant.backend} ({contestant.kind}).")
     module.pin(contestant.threads)
+    start = time.perf_counter()
+    data = workload.batches(contestant.batch_size, batches)
     model = workload.model()
     with um.use_backend("numpy"):
         weights = model.state_dict()
+    preparing = time.perf_counter() - start
     loop = module.LOOPS[workload.name](weights, None if contestant.compile == DEFAULT else contestant.compile)
     subject = Subject(
         lambda batch: float(loop.step(*batch)),
         lambda batch: np.asarray(loop.predict(batch[0])),
-        workload.batches(contestant.batch_size, batches),
+        data,
         weights,
         settings=module.settings(),
         workload=workload,
+        preparing=preparing,
     )
     return subject if loop.fit is None else _with_epochs(subject, lambda many, size: loop.fit(*many, size))

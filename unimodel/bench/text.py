@@ -84,7 +84,9 @@ def how(record: Mapping[str, Any]) -> Iterator[str]:
     together = "contestants of a framework take turns in one process" if plan["together"] else "each in a process of its own"
     yield f"{several} processes a contestant, {plan['rounds']} round{'s' * (plan['rounds'] != 1)} of {plan['seconds']:g} s in each, in turn (A B C, C B A), {together}."
     versions = {name: v for each in found["versions"].values() for name, v in each.items() if name != "python"}
-    yield f"{machine['cpu']}, {machine['cores']} cores; Python {machine['python']}; " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
+    yield (
+        f"{machine['cpu']}, {machine['cores']} cores; Python {machine['python']}; " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
+    )
     if found["ceiling"]:
         yield f"Matrix products of 1024 × 1024 reach {found['ceiling'] / 1e9:.0f} GFLOP/s on these threads (float32, the best of all processes); percentages are of that."
     yield "Ratios are medians over processes, to the framework's hand-written loop where there is one, else to the first contestant of the workload."

@@ -212,7 +212,7 @@ def _clicks(rng: np.random.Generator, n: int) -> Batch:
 def digits() -> tuple[Batch, Batch]:
     """scikit-learn's 1,797 images of handwritten digits, 8 by 8, in a fixed order: the first 1,437 to train on, the others to test."""
     try:
-        from sklearn.datasets import load_digits
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # scikit-learn ships no types
     except ImportError as error:
         raise DataError("the workload digits needs scikit-learn, which holds the images.", remedy="pip install scikit-learn") from error
     x, y = load_digits(return_X_y=True)
@@ -234,9 +234,7 @@ WORKLOADS: dict[str, Workload] = {
         Workload("regression", "10-20-1, SGD", Regression, um.losses.MSELoss, lambda: um.optim.SGD(lr=0.01), _regression, 32, 100),
         Workload("mlp", "784-512-512-10, Adam", MLP, _cross_entropy, lambda: um.optim.Adam(lr=1e-3), _images(784), 128, 10),
         Workload("cnn", "two convolutions on 28×28, Adam", CNN, _cross_entropy, lambda: um.optim.Adam(lr=1e-3), _images(1, 28, 28), 64, 5),
-        Workload(
-            "resnet18", "ResNet-18 on 32×32, SGD", ResNet18, _cross_entropy, lambda: um.optim.SGD(lr=0.01, momentum=0.9), _images(3, 32, 32), 16, 2
-        ),
+        Workload("resnet18", "ResNet-18 on 32×32, SGD", ResNet18, _cross_entropy, lambda: um.optim.SGD(lr=0.01, momentum=0.9), _images(3, 32, 32), 16, 2),
         Workload("gpt", "4 blocks of 128, T 64, AdamW", GPT, _cross_entropy, lambda: um.optim.AdamW(lr=3e-4), _text(256, 64), 8, 5),
         Workload(
             "gpt2-small",
@@ -249,9 +247,7 @@ WORKLOADS: dict[str, Workload] = {
             2,
             exact=False,
         ),
-        Workload(
-            "lstm", "LSTM, 2 layers of 256, T 64, Adam", SequenceClassifier, _cross_entropy, lambda: um.optim.Adam(lr=1e-3), _images(64, 64), 16, 5
-        ),
+        Workload("lstm", "LSTM, 2 layers of 256, T 64, Adam", SequenceClassifier, _cross_entropy, lambda: um.optim.Adam(lr=1e-3), _images(64, 64), 16, 5),
         Workload(
             "recommender",
             "8 tables of 10,000 × 16, products of pairs, SGD",

@@ -30,7 +30,9 @@ def _list(text: str | None) -> list[str]:
 def bench(
     workloads: Annotated[
         list[str] | None,
-        typer.Argument(metavar="WORKLOAD", show_default=False, help="Names of workloads, or one script of yours with its arguments; regression mlp cnn gpt if left out."),
+        typer.Argument(
+            metavar="WORKLOAD", show_default=False, help="Names of workloads, or one script of yours with its arguments; regression mlp cnn gpt if left out."
+        ),
     ] = None,
     backends: Annotated[
         str | None, typer.Option("--backends", metavar="A,B,C", show_default=False, help="The backends; all that are installed but numpy if left out.")
@@ -41,32 +43,47 @@ def bench(
     ] = None,
     precision: Annotated[str, typer.Option("--precision", metavar="A,B", help="The precisions to train in.")] = "float32",
     compiling: Annotated[
-        str, typer.Option("--compile", metavar="A,B", help="What the Trainer's compile= is to be; default leaves it out. --native takes the framework's compiler with it.")
+        str,
+        typer.Option(
+            "--compile", metavar="A,B", help="What the Trainer's compile= is to be; default leaves it out. --native takes the framework's compiler with it."
+        ),
     ] = "default",
     threads: Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads, and cores that a process is pinned to.")] = 1,
     native: Annotated[bool, typer.Option("--native", help="Beside them the loop written by hand in each framework (in a checkout of unimodel).")] = False,
     keras: Annotated[bool, typer.Option("--keras", help="Beside them Keras 3 on each framework that it runs on (in a checkout of unimodel).")] = False,
     again: Annotated[bool, typer.Option("--again", help="Measure the baselines twice: what the noise is.")] = False,
-    processes: Annotated[int, typer.Option("--processes", metavar="N", min=1, help="Fresh processes for each contestant; under 6 no difference is called one.")] = 7,
+    processes: Annotated[
+        int, typer.Option("--processes", metavar="N", min=1, help="Fresh processes for each contestant; under 6 no difference is called one.")
+    ] = 7,
     rounds: Annotated[int, typer.Option("--rounds", metavar="N", min=1, help="Turns in each process.")] = 1,
     seconds: Annotated[float, typer.Option("--seconds", metavar="S", min=0.001, help="Seconds that a turn takes, about.")] = 0.5,
-    together: Annotated[bool, typer.Option("--together", help="Contestants of one workload and framework take turns in one process, for ratios between them.")] = False,
+    together: Annotated[
+        bool, typer.Option("--together", help="Contestants of one workload and framework take turns in one process, for ratios between them.")
+    ] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Compare curves in the timed precision only, not in float64 first.")] = False,
     budget: Annotated[
         float | None, typer.Option("--budget", metavar="S", show_default=False, help="Begin no second process that would not end within so many seconds.")
     ] = None,
     python: Annotated[
         list[str] | None,
-        typer.Option("--python", metavar="NAME=INTERPRETER", show_default=False, help="Run a backend in another interpreter, such as a virtual environment's; repeatable."),
+        typer.Option(
+            "--python",
+            metavar="NAME=INTERPRETER",
+            show_default=False,
+            help="Run a backend in another interpreter, such as a virtual environment's; repeatable.",
+        ),
     ] = None,
     isolated: Annotated[bool, typer.Option("--isolate", help="Make and use a virtual environment for each backend.")] = False,
     reference: Annotated[
         str | None, typer.Option("--reference", metavar="NAME", show_default=False, help="The backend that others must agree with; numpy if installed.")
     ] = None,
     json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE", show_default=False, help="Where to write the record as JSON, which pyperf reads; - prints it and nothing else.")
+        str | None,
+        typer.Option("--json", metavar="FILE", show_default=False, help="Where to write the record as JSON, which pyperf reads; - prints it and nothing else."),
     ] = None,
-    html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", dir_okay=False, show_default=False, help="Where to write a page with plots.")] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", dir_okay=False, show_default=False, help="Where to write a page with plots.")
+    ] = None,
     markdown_file: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", dir_okay=False, show_default=False, help="Where to write the tables as Markdown.")
     ] = None,
@@ -163,7 +180,9 @@ def _interpreters(pairs: list[str]) -> dict[str, str]:
             refuse(f"--python {pair}: unimodel cannot be used there.\n  given:    {cause}\n  remedy:   {path} -m pip install unimodel unimodel-{name}")
         there = backends_there(interpreter)
         if name not in there:
-            refuse(f"--python {pair}: the backend {name} is not installed there.\n  expected: {', '.join(there) or 'none is'}\n  remedy:   {path} -m pip install unimodel-{name}")
+            refuse(
+                f"--python {pair}: the backend {name} is not installed there.\n  expected: {', '.join(there) or 'none is'}\n  remedy:   {path} -m pip install unimodel-{name}"
+            )
         found[name] = interpreter
     return found
 
