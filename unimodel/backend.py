@@ -18,11 +18,14 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from unimodel.dim import Dim, concrete
-from unimodel.errors import BackendError, UnsupportedError
-from unimodel.graph import Array, ArrayLiteral, Graph, Node, Value
-from unimodel.ops.definition import catalogue, value_and_grad_op
+from unimodel.errors import BackendError, Source, UnsupportedError
+from unimodel.graph import Array, Graph, Node
+from unimodel.ops.definition import CONTROL_FLOW, catalogue, regions
 from unimodel.passes import prepare
+from unimodel.regions import bodies
+from unimodel.walk import Walk
+from unimodel.walk import at_sizes as at_sizes
+from unimodel.walk import literal as literal
 
 API_VERSION = (1, 0)
 """Major and minor version of this contract; the major one is in the name of the entry-point group."""
@@ -233,7 +236,7 @@ class Backend(ABC):
         return None if answer is True else answer
 
     @classmethod
-    def require(cls, capability: Capability, what: str) -> None:
+    def require(cls, capability: Capability, what: str, source: Source | None = None) -> None:
         """Refuse work that needs a capability this backend does not claim."""
         gap = cls.gap(capability)
         if gap is not None:
@@ -241,11 +244,18 @@ class Backend(ABC):
                 f"{what} needs {capability.value}, which the backend {cls.name} does not have.",
                 given=str(gap),
                 remedy="choose another backend: unimodel backends lists them",
+                source=source,
             )
 
     def check(self, nodes: Iterable[Node]) -> None:
-        """Refuse a prepared graph in which some op has no lowering, before anything runs."""
-        missing = [n for n in nodes if n.op.name not in self.lowerings and n.op is not value_and_grad_op]
+        """Refuse a prepared graph in which some op has no lowering, or that needs control flow where none is claimed, before anything runs."""
+        nodes = list(nodes)
+        for node in nodes:
+            if node.op in CONTROL_FLOW:
+                self.require(Capability.CONTROL_FLOW, f"um.ops.{node.op.name}", node.source)
+            for body in bodies(node).values():
+                self.check(body.nodes)
+        missing = [n for n in nodes if n.op.name not in self.lowerings and n.op.name not in regions]
         if missing:
             raise UnsupportedError(
                 f"the backend {self.name} has no lowering for {', '.join(sorted({n.op.name for n in missing}))}.",
@@ -268,8 +278,7 @@ class Backend(ABC):
         elif way == "auto":
             way = "native" if self.gap(Capability.NATIVE_DIFFERENTIATION) is None else "core"
         prepared = prepare(graph, self.lowerings.accepts, native_regions=way == "native")
-        for nodes in (prepared.nodes, *(n.attrs["body"].nodes for n in prepared.nodes if n.op is value_and_grad_op)):
-            self.check(nodes)
+        self.check(prepared.nodes)
         return Interpreter(self, prepared, store, way)
 
     def value_and_grad(self, function: Callable[..., list[Any]], inputs: Sequence[Any], wrt: Sequence[int]) -> tuple[list[Any], list[Any]]:
@@ -317,81 +326,3 @@ class Interpreter(Executable):
 
     def read(self, handle: Any) -> list[Array]:
         return [np.array(self.backend.to_numpy(a)) for a in handle]
-
-
-class Walk:
-    """A graph's nodes in their order, each result dropped after its last use; gives the native arrays of the values in ``results``."""
-
-    def __init__(self, backend: Backend, graph: Graph, results: Sequence[Value]) -> None:
-        self.backend = backend
-        self.graph = graph
-        self.results = results
-        self._bodies = {n: Walk(backend, n.attrs["body"], n.attrs["body"].outputs) for n in graph.nodes if n.op is value_and_grad_op}
-        last: dict[Value, int] = {}
-        for i, node in enumerate(graph.nodes):
-            last.update(dict.fromkeys((v for v in node.inputs if v is not None), i))
-        kept = set(results)
-        self._drops: list[list[Value]] = [[] for _ in graph.nodes]
-        for value, i in last.items():
-            if value not in kept:
-                self._drops[i].append(value)
-
-    def __call__(self, environment: dict[Value, Any], sizes: Mapping[str, int]) -> list[Any]:
-        lowerings = self.backend.lowerings
-        for node, drops in zip(self.graph.nodes, self._drops, strict=True):
-            inputs = [None if v is None else environment[v] for v in node.inputs]
-            if node in self._bodies:
-                environment.update(zip(node.outputs, self._region(node, inputs, sizes), strict=True))
-            elif len(node.outputs) == 1:
-                environment[node.outputs[0]] = lowerings[node.op.name](at_sizes(node, sizes), *inputs)
-            else:
-                environment.update(zip(node.outputs, lowerings[node.op.name](at_sizes(node, sizes), *inputs), strict=True))
-            for value in drops:
-                del environment[value]
-        return [environment[v] for v in self.results]
-
-    def _region(self, node: Node, inputs: Sequence[Any], sizes: Mapping[str, int]) -> list[Any]:
-        body = self._bodies[node]
-
-        def function(*arrays: Any) -> list[Any]:
-            return body(dict(zip((e.value for e in body.graph.inputs), arrays, strict=True)), sizes)
-
-        results, gradients = self.backend.value_and_grad(function, inputs, node.attrs["wrt"])
-        return [*results, *gradients]
-
-
-class SizedNode:
-    """A node with its symbolic attributes replaced by numbers; everything else is the node's."""
-
-    __slots__ = ("attrs", "node")
-
-    def __init__(self, node: Node, attrs: Mapping[str, Any]) -> None:
-        self.node = node
-        self.attrs = attrs
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.node, name)
-
-
-def at_sizes(node: Node, sizes: Mapping[str, int]) -> Any:
-    """The node as a lowering sees it once the batch size is known."""
-    if not any(_symbolic(v) for v in node.attrs.values()):
-        return node
-    return SizedNode(node, {k: _concrete(v, sizes) for k, v in node.attrs.items()})
-
-
-def _symbolic(value: Any) -> bool:
-    return isinstance(value, Dim) or (isinstance(value, tuple) and any(_symbolic(v) for v in value))
-
-
-def _concrete(value: Any, sizes: Mapping[str, int]) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_concrete(v, sizes) for v in value)
-    return concrete(value, sizes) if isinstance(value, Dim) else value
-
-
-def literal(node: Node) -> Array:
-    """The value of a ``constant`` node as a NumPy array of its dtype."""
-    value = node.attrs["value"]
-    dtype = node.attrs["dtype"]
-    return np.asarray(value.array if isinstance(value, ArrayLiteral) else value, "float32" if dtype == "bfloat16" else dtype)

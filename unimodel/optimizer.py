@@ -245,6 +245,11 @@ class Optimizer:
                 given=f"{len(flat)} gradients",
                 remedy="differentiate with wrt= the same parameters that the optimizer has (model.parameters())",
             )
+        if trace.conditional:
+            raise TraceError(
+                "update() stands in a branch or a loop, where its steps cannot be counted.",
+                remedy="gather gradients inside and update after it; to skip an update, choose by um.ops.where between the gradient and zeros",
+            )
         runtime = self._um_runtime
         assert runtime is not None, "a bound optimizer has a runtime"
         calls = trace.root.calls.setdefault(self, [])

@@ -85,7 +85,7 @@ def draw(seed: int, drawn: Draw, step: int, spec: TensorSpec) -> Array:
     if drawn.kind == "integers":
         return integers(seed, drawn.purpose, shape, int(drawn.parameter), step).astype(spec.dtype)
     if drawn.kind == "permutation":
-        return permutation(seed, drawn.purpose, step, shape[0])
+        return np.argsort(bits(seed, drawn.purpose, step, int(np.prod(shape))).reshape(shape), axis=-1, kind="stable")  # one for each round of a loop
     if drawn.kind == "normal":
         return normal(seed, drawn.purpose, shape, step).astype(spec.dtype)
     narrow = uniform(seed, drawn.purpose, shape, step).astype(spec.dtype)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from unimodel.dim import Dim, Size, Specialise
 from unimodel.errors import ShapeError, Source, TraceError, UnimodelError, user_source
 from unimodel.graph import FLOATS, INTEGERS, Array, ArrayLiteral, Graph, Input, InputKind, Node, TensorSpec, Value
 from unimodel.ops.definition import Op, value_and_grad_op
+from unimodel.regions import reached_values
 
 _ALTERNATIVES = "use um.ops.where(condition, a, b) to choose by element, um.ops.cond to choose a branch, um.ops.scan to loop"
 
@@ -419,6 +420,8 @@ class Trace:
         self.captured: dict[Value, Tensor] = {}  # parent's value -> ours
         self.current: dict[Variable, Tensor] = {}
         self.written: dict[Variable, Tensor] = {}
+        self.conditional: bool = parent is not None and parent.conditional
+        """Whether it stands in a body that may run never, or more than once."""
 
     # nodes
     def emit(self, op: Op[Any], inputs: Sequence[Tensor | None], attrs: Mapping[str, Any], specs: tuple[TensorSpec, ...]) -> tuple[Tensor, ...]:
@@ -495,6 +498,8 @@ class Trace:
 
     def draw(self, kind: str, shape: tuple[Size, ...], dtype: str, parameter: float = 0.0, key: str | None = None) -> Tensor:
         """Random numbers of this shape, drawn by the host at each step, from a stream of their own or the one that ``key`` names."""
+        if self.parent is not None:
+            return self.capture(self.parent.draw(kind, shape, dtype, parameter, key))
         draws = self.root.draws
         count = sum(d.kind == kind for d in draws)  # of its kind, so that other draws leave a stream alone
         name = f"{kind}{count}"
@@ -542,6 +547,7 @@ def host_dtype(dtype: np.dtype[Any], float_dtype: str) -> str:
 
 
 _active = threading.local()
+T = TypeVar("T", bound=Trace)
 
 
 def current_trace() -> Trace | None:
@@ -551,7 +557,7 @@ def current_trace() -> Trace | None:
 
 
 @contextmanager
-def recording(trace: Trace) -> Iterator[Trace]:
+def recording(trace: T) -> Iterator[T]:
     """Make ``trace`` the current one."""
     stack = _active.__dict__.setdefault("stack", [])
     stack.append(trace)
@@ -787,7 +793,7 @@ def value_and_grad(function: Callable[[], Any], wrt: Any, has_aux: bool = False)
     writes = list(inner.written.items())
     outputs = [loss.value, *(t.value for t in extras), *(t.value for _, t in writes)]
     nodes = live_nodes(inner.nodes, outputs)
-    reached = _reaches(nodes, loss.value)
+    reached = reached_values(nodes, [loss.value])
     asked = [v for v in dict.fromkeys(t for t in targets if t is not None) if v in reached]
     used = {v for n in nodes for v in n.inputs} | set(outputs) | set(asked)
     captures = [(o, t) for o, t in inner.captured.items() if t.value in used]
@@ -803,15 +809,6 @@ def value_and_grad(function: Callable[[], Any], wrt: Any, has_aux: bool = False)
     if has_aux:
         return (results[0], nest.rebuild(aux, iter(results[1 : 1 + len(extras)]))), gradients
     return results[0], gradients
-
-
-def _reaches(nodes: Sequence[Node], target: Value) -> set[Value]:
-    """All values that a gradient from ``target`` can flow back to."""
-    reached = {target}
-    for node in reversed(nodes):
-        if node.op.name != "stop_gradient" and any(v in reached for v in node.outputs):
-            reached.update(v for v in node.inputs if v is not None and v.spec.is_float)
-    return reached
 
 
 import unimodel.ops as ops  # noqa: E402  at the end, because ops are made of tensors and tensors' operators are ops

@@ -13,7 +13,6 @@ from unimodel import ops, plugins
 from unimodel.backend import API_VERSION, Capability, CompileOptions, Gap
 from unimodel.errors import UnsupportedError
 from unimodel.graph import TensorSpec
-from unimodel.ops import catalogue
 from unimodel.tracing import trace
 from unimodel_conformance.subject import CAP, Subject
 
@@ -159,10 +158,19 @@ def test_accelerator(subject: Subject) -> None:
 
 @pytest.mark.concerns("capability", "control flow")
 def test_control_flow(subject: Subject) -> None:
-    """Claimed only where core has the ops and the backend lowers them."""
-    have = [n for n in ("cond", "scan", "while_loop") if n in catalogue]
-    if subject.claims(Capability.CONTROL_FLOW):
-        assert have and all(n in subject.backend.lowerings or catalogue[n].composite for n in have), "control flow is claimed and there is nothing to it"
+    """Claimed: branches and loops run. Not claimed: each is refused by name before anything runs."""
+    programs = {
+        "cond": lambda x: ops.cond(ops.sum(x) > 0.0, lambda: x + 1.0, lambda: x),
+        "scan": lambda x: ops.scan(lambda c, v: (c + v, c), 0.0, x)[1],
+        "while_loop": lambda x: ops.while_loop(lambda v: ops.sum(v) < 6.0, lambda v: v + 1.0, x),
+    }
+    wanted = {"cond": [2, 3], "scan": [0, 1], "while_loop": [3, 4]}
+    for name, program in programs.items():
+        if subject.claims(Capability.CONTROL_FLOW):
+            assert subject.run(program, np.array([1.0, 2.0])).tolist() == wanted[name], name
+        else:
+            with pytest.raises(UnsupportedError, match=f"{name} needs control flow"):
+                subject.run(program, np.array([1.0, 2.0]))
 
 
 @pytest.mark.concerns("capability", "native artifact")

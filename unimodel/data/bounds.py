@@ -12,8 +12,8 @@ import numpy as np
 
 from unimodel.errors import DataError, Source
 from unimodel.graph import Array, Graph, Value
-from unimodel.ops.definition import value_and_grad_op
 from unimodel.passes.rewrite import float_dtype_of
+from unimodel.regions import bodies, body_inputs
 
 _PASS_THROUGH = frozenset(("reshape", "cast", "permute_dims", "slice", "broadcast_to"))
 
@@ -57,10 +57,11 @@ def index_bounds(graph: Graph) -> dict[str, IndexBound]:
 
 def _collect(graph: Graph, origin: dict[Value, str], found: dict[str, IndexBound]) -> None:
     for node in graph.nodes:
-        if node.op is value_and_grad_op:
-            body = node.attrs["body"]
-            inner = {e.value: origin[v] for e, v in zip(body.inputs, node.inputs, strict=True) if v in origin}
-            _collect(body, inner, found)
+        if bodies(node):
+            carries = node.attrs.get("carries", 0)  # other numbers from the second round on
+            for body in bodies(node).values():
+                pairs = list(zip(body.inputs, body_inputs(node), strict=True))[carries:]
+                _collect(body, {e.value: origin[v] for e, v in pairs if v in origin}, found)
             continue
         first = node.inputs[0] if node.inputs else None
         if node.op.name in _PASS_THROUGH and first in origin:

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from unimodel.graph import Graph, Node, Value
 from unimodel.ops.definition import value_and_grad_op
-from unimodel.passes.differentiate import expand_region
+from unimodel.passes.differentiate import differentiate, expand_region
 from unimodel.passes.rewrite import Rewriter, float_dtype_of
+from unimodel.regions import bodies, with_bodies
 from unimodel.tracing import Tensor, live_nodes, recording
 
 Phase = Literal["forward", "gradient", "update"]
@@ -40,7 +41,7 @@ def dissect(step: Graph) -> Anatomy:
 
     def visit(rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Any] | None:
         if node.op is not value_and_grad_op:
-            return None
+            return rewriter.keep(node, inputs, with_bodies(node, differentiate)) if bodies(node) else None
         regions.append((node, tuple(t.value for t in inputs if t is not None)))
         start = len(rewriter.trace.nodes)
         results = expand_region(rewriter, node, inputs)

@@ -19,7 +19,7 @@ from unimodel.diff.piece import Piece, with_gradient
 from unimodel.dim import Dim
 from unimodel.errors import UnimodelError
 from unimodel.graph import Array, Graph, Input, Node, TensorSpec, Value
-from unimodel.ops.definition import value_and_grad_op
+from unimodel.ops.definition import regions
 
 _MOST_TRIES = 400
 
@@ -44,7 +44,7 @@ class Search:
         samples = self._sample_rows()
         if samples is not None:
             self._fewest(*samples)
-        if len([n for n in self.best.piece.graph.nodes if n.op.name != "constant"]) == 1 and self.best.piece.node.op is not value_and_grad_op:
+        if len([n for n in self.best.piece.graph.nodes if n.op.name != "constant"]) == 1 and self.best.piece.node.op.name not in regions:
             for axes in self._groups():
                 count = self.best.piece.arrays[axes[0][0]].shape[axes[0][1]]
                 self._fewest(count, partial(sliced, self.best.piece, axes))

@@ -14,7 +14,8 @@ from unimodel.diff.judge import Finding, Judge, Label, Place, Ways
 from unimodel.diff.piece import Piece, Whole, known, with_gradient
 from unimodel.diff.side import Failure, Side
 from unimodel.errors import UnimodelError
-from unimodel.graph import Array, Graph, Node, Value
+from unimodel.graph import Array, Node, Value
+from unimodel.ops.definition import value_and_grad_op
 from unimodel.tracing import live_nodes
 
 WHOLE_STEP = "the step as a whole"
@@ -72,7 +73,7 @@ class Lockstep:
         if found is None:
             return None
         if "native" in self.ways and self.judge.parts(step, label, ("core", "core")) is None:
-            region = next(n for n in step.graph.nodes if any(isinstance(a, Graph) for a in n.attrs.values()))
+            region = next(n for n in step.graph.nodes if n.op is value_and_grad_op)
             return replace(found, label=Label("gradient", "the gradient as the framework computes it", region.source, "step"), native=True)
         return walk.fewest(found) or found
 

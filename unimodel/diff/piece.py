@@ -16,7 +16,7 @@ import numpy as np
 from unimodel import ops, random
 from unimodel.backend import at_sizes, literal
 from unimodel.graph import Array, Graph, Input, Node, TensorSpec, Value
-from unimodel.ops.definition import value_and_grad_op
+from unimodel.ops.definition import regions
 from unimodel.passes import decompose, rewrite
 from unimodel.passes.rewrite import Rewriter, float_dtype_of
 from unimodel.tracing import Tensor, current_trace, trace, value_and_grad
@@ -151,7 +151,7 @@ def known(node: Node) -> Array | None:
 def _names(node: Node) -> Iterator[str]:
     """Each input's name in the op's signature."""
     names = node.op.tensors
-    if node.op is value_and_grad_op or not names:
+    if node.op.name in regions or not names:
         yield from (f"value{i}" for i in range(len(node.inputs)))
     elif node.op.variadic:
         several = len(node.inputs) - (len(names) - 1)

@@ -16,7 +16,7 @@ from unimodel.dim import Dim, Size
 from unimodel.errors import DataError, Source
 from unimodel.graph import DTYPES, Array, ArrayLiteral, Graph, Input, Node, TensorSpec, Value
 from unimodel.ops import catalogue
-from unimodel.ops.definition import value_and_grad_op
+from unimodel.ops.definition import regions
 
 
 def pack(graph: Graph, arrays: dict[str, Array]) -> dict[str, Any]:
@@ -56,8 +56,8 @@ def unpack(packed: Mapping[str, Any], arrays: Mapping[str, Array]) -> Graph:
 
 
 def _op(name: str) -> Any:
-    if name == value_and_grad_op.name:
-        return value_and_grad_op
+    if name in regions:
+        return regions[name]
     if name not in catalogue:
         raise DataError(f"this version of unimodel has no op {name!r}.", remedy="use the version that wrote the file")
     return catalogue[name]

@@ -10,6 +10,7 @@ from unimodel.ops.activation import *
 from unimodel.ops.adaptive import *
 from unimodel.ops.attention import *
 from unimodel.ops.comparison import *
+from unimodel.ops.control import *
 from unimodel.ops.conv import *
 from unimodel.ops.creation import *
 from unimodel.ops.definition import Op as Op

@@ -185,4 +185,38 @@ def _region(*captured: Any) -> None:
     """
 
 
-value_and_grad_op: Op[Any] = Op(_region, composite=False, name="value_and_grad", register=False)
+def _cond(pred: Any, *captured: Any) -> None:
+    """One of two bodies, ``then`` and ``otherwise``, whose inputs are what the node captures and whose outputs are alike; only the one chosen runs."""
+
+
+def _scan(*values: Any) -> None:
+    """A loop of ``length`` rounds: its inputs are ``carries`` first values, ``xs`` stacked arrays, and what it captures.
+
+    The ``body`` takes the present carries, one slice of each stacked array, and what is captured; it gives the next carries, and slices of further results. With
+    ``reverse`` the last slices come first. Results: the last carries, and the stacked slices, each at the place of the round it is from.
+    """
+
+
+def _while_loop(*values: Any) -> None:
+    """A loop while ``condition`` holds: its inputs are ``carries`` first values and what it captures, which both bodies take; ``body`` gives the next carries."""
+
+
+def _checkpoint(*captured: Any) -> None:
+    """A ``body`` that runs once; where gradients are taken, it runs again instead of being remembered."""
+
+
+def _holder(rule: Callable[..., Any], name: str) -> Op[Any]:
+    return Op(rule, composite=False, name=name, register=False)
+
+
+value_and_grad_op = _holder(_region, "value_and_grad")
+cond_op = _holder(_cond, "cond")
+scan_op = _holder(_scan, "scan")
+while_loop_op = _holder(_while_loop, "while_loop")
+checkpoint_op = _holder(_checkpoint, "checkpoint")
+
+CONTROL_FLOW = frozenset([cond_op, scan_op, while_loop_op])
+"""Ops whose nodes decide while the program runs what runs, and how often."""
+
+regions: dict[str, Op[Any]] = {op.name: op for op in (value_and_grad_op, cond_op, scan_op, while_loop_op, checkpoint_op)}
+"""Ops whose nodes hold graphs among their attributes, by name. They are no part of the catalogue: what they compute, their bodies say."""

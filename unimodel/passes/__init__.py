@@ -6,5 +6,6 @@ from unimodel.passes.fold import SCALAR_ARITHMETIC, fold
 from unimodel.passes.layout import channels_last
 from unimodel.passes.prepare import prepare
 from unimodel.passes.rewrite import rewrite
+from unimodel.passes.unroll import unroll
 
-__all__ = ["SCALAR_ARITHMETIC", "channels_last", "decompose", "differentiate", "fold", "prepare", "rewrite"]
+__all__ = ["SCALAR_ARITHMETIC", "channels_last", "decompose", "differentiate", "fold", "prepare", "rewrite", "unroll"]

@@ -2,20 +2,21 @@
 
 The region's forward nodes are emitted as they are; then its nodes are walked backwards, each op's gradient rule (which stands beside the op) adding the
 nodes for its part of the chain rule. Rules are written in ops, so a region inside a region is simply expanded first: gradients of
-gradients need nothing more. A backend that can only run forward ops can therefore train.
+gradients need nothing more. Nodes that hold bodies have rules that make bodies (``control_gradients``). A backend that can only run forward ops can therefore train.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from unimodel.errors import UnsupportedError
 from unimodel.graph import Graph, Node, Value
 from unimodel.ops import astype, broadcast_to
-from unimodel.ops.definition import Application, value_and_grad_op
+from unimodel.ops.definition import Application, regions, value_and_grad_op
 from unimodel.passes.decompose import decompose
 from unimodel.passes.rewrite import Rewriter, rewrite
+from unimodel.regions import active_values, bodies, every_node, with_bodies
 from unimodel.tracing import Tensor
 
 
@@ -23,59 +24,77 @@ def differentiate(graph: Graph) -> Graph:
     """The same graph with every region expanded into forward and backward nodes."""
 
     def visit(rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Tensor] | None:
-        return expand_region(rewriter, node, inputs) if node.op is value_and_grad_op else None
+        if node.op is value_and_grad_op:
+            return expand_region(rewriter, node, inputs)
+        return rewriter.keep(node, inputs, with_bodies(node, differentiate)) if bodies(node) else None
 
-    if not any(node.op is value_and_grad_op for node in graph.nodes):
+    if not any(node.op is value_and_grad_op for node in every_node(graph)):
         return graph
     return rewrite(graph, visit)
 
 
 def expand_region(rewriter: Rewriter, region: Node, inputs: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
-    body = differentiate(region.attrs["body"])
     wrt = region.attrs["wrt"]
-    active = active_values(body, wrt)
-    body = _with_rules(body, active, wrt)
-    active = active_values(body, wrt)
+    tape = Tape(rewriter, region.attrs["body"], inputs, wrt)
+    loss = tape.outputs[0]
+    gradients = tape.pull([rewriter.trace.constant(1.0, loss.dtype), *(None for _ in tape.outputs[1:])])
+    return (*tape.outputs, *(tape.dense(i, gradients) for i in wrt))
 
-    environment: dict[Value, Tensor] = dict(zip((e.value for e in body.inputs), (t for t in inputs if t is not None), strict=True))
-    applications: list[tuple[Node, Application]] = []
-    for node in body.nodes:
-        arguments = [None if v is None else environment[v] for v in node.inputs]
-        results = rewriter.keep(node, arguments)
-        environment.update(zip(node.outputs, results, strict=True))
-        if any(v in active for v in node.outputs):
-            applications.append((node, Application(node, arguments, results)))
 
-    loss = body.outputs[0]
-    gradients: dict[Value, Tensor] = {loss: rewriter.trace.constant(1.0, loss.spec.dtype)}
-    for node, application in reversed(applications):
-        incoming = [gradients.get(v) for v in node.outputs]
-        if all(g is None for g in incoming):
-            continue
-        rewriter.trace.root.source = node.source
-        for value, gradient in zip(node.inputs, _apply_rule(node, application, incoming), strict=True):
-            if value is not None and gradient is not None and value in active:
+class Tape:
+    """A graph's nodes, emitted by a rewriter, and how to walk them backwards. Gradients are for the inputs at the places ``wrt``."""
+
+    def __init__(self, rewriter: Rewriter, body: Graph, inputs: Sequence[Tensor | None], wrt: Iterable[int]) -> None:
+        self.rewriter = rewriter
+        wrt = tuple(wrt)
+        body = differentiate(body)
+        self.body = body = _with_rules(body, active_values(body, wrt))
+        self.active = active_values(body, wrt)
+        self._environment = environment = dict(zip((e.value for e in body.inputs), (t for t in inputs if t is not None), strict=True))
+        self._backward: list[tuple[Node, Callable[[list[Tensor | None]], Sequence[Any]]]] = []
+        for node in body.nodes:
+            arguments = [None if v is None else environment[v] for v in node.inputs]
+            results: Sequence[Tensor]
+            if not any(v in self.active for v in node.outputs):
+                results = rewriter.keep(node, arguments)
+            elif node.op.name in regions:
+                results, backward = recorded(rewriter, node, arguments, self.active)
+                self._backward.append((node, backward))
+            else:
+                results = rewriter.keep(node, arguments)
+                self._backward.append((node, _by_rule(node, Application(node, arguments, results))))
+            environment.update(zip(node.outputs, results, strict=True))
+        self.outputs = tuple(environment[v] for v in body.outputs)
+
+    def pull(self, incoming: Sequence[Tensor | None]) -> dict[int, Tensor]:
+        """The gradients that reach the inputs, by place, for these of the outputs."""
+        gradients: dict[Value, Tensor] = {}
+
+        def add(value: Value | None, gradient: Tensor | None) -> None:
+            if value is not None and gradient is not None and value in self.active:
                 before = gradients.get(value)
                 gradients[value] = gradient if before is None else before + gradient
-    answers = [environment[v] for v in body.outputs]
-    for i in wrt:
-        value = body.inputs[i].value
-        gradient = gradients.get(value)
-        zero = rewriter.trace.constant(0.0, value.spec.dtype)
-        answers.append(broadcast_to(zero if gradient is None else astype(gradient, value.spec.dtype), value.spec.shape))
-    return tuple(answers)
+
+        for value, gradient in zip(self.body.outputs, incoming, strict=True):
+            add(value, gradient)
+        for node, backward in reversed(self._backward):
+            found = [gradients.get(v) for v in node.outputs]
+            if all(g is None for g in found):
+                continue
+            self.rewriter.trace.root.source = node.source
+            for given, gradient in zip(node.inputs, backward(found), strict=True):
+                add(given, gradient)
+        return {i: gradients[e.value] for i, e in enumerate(self.body.inputs) if e.value in gradients}
+
+    def dense(self, place: int, gradients: Mapping[int, Tensor]) -> Tensor:
+        """The gradient for an input, zeros where none has reached it, of the input's own shape and dtype."""
+        spec = self.body.inputs[place].spec
+        gradient = gradients.get(place)
+        gradient = self.rewriter.trace.constant(0.0, spec.dtype) if gradient is None else astype(gradient, spec.dtype)
+        return broadcast_to(gradient, spec.shape)
 
 
-def active_values(body: Graph, wrt: Iterable[int]) -> set[Value]:
-    """The values that depend on what the gradient is asked for."""
-    active = {body.inputs[i].value for i in wrt}
-    for node in body.nodes:
-        if node.op.name != "stop_gradient" and any(v in active for v in node.inputs if v is not None):
-            active.update(v for v in node.outputs if v.spec.is_float)
-    return active
-
-
-def _with_rules(body: Graph, active: set[Value], wrt: Iterable[int]) -> Graph:
+def _with_rules(body: Graph, active: set[Value]) -> Graph:
     """The body with every composite that has no rule of its own, and needs one, taken apart."""
     touched = {node for node in body.nodes if any(v in active for v in node.outputs)}
 
@@ -83,17 +102,23 @@ def _with_rules(body: Graph, active: set[Value], wrt: Iterable[int]) -> Graph:
         return node.op.vjp_rule is not None or (node not in touched and node in original)
 
     original = set(body.nodes)
-    return decompose(body, keep)
+    return decompose(body, keep, inside=False)
 
 
-def _apply_rule(node: Node, application: Application, incoming: list[Tensor | None]) -> tuple[Any, ...]:
-    if node.op.vjp_rule is None:
-        raise UnsupportedError(
-            f"{node.op.name} has no gradient.",
-            given=repr(node),
-            remedy="wrap its input in um.ops.stop_gradient if none is wanted",
-            source=node.source,
-        )
-    result = node.op.vjp_rule(application, *incoming)
-    gradients: tuple[Any, ...] = result if isinstance(result, tuple) else (result,)
-    return gradients + (None,) * (len(node.inputs) - len(gradients))
+def _by_rule(node: Node, application: Application) -> Callable[[list[Tensor | None]], Sequence[Any]]:
+    def backward(incoming: list[Tensor | None]) -> Sequence[Any]:
+        if node.op.vjp_rule is None:
+            raise UnsupportedError(
+                f"{node.op.name} has no gradient.",
+                given=repr(node),
+                remedy="wrap its input in um.ops.stop_gradient if none is wanted",
+                source=node.source,
+            )
+        result = node.op.vjp_rule(application, *incoming)
+        gradients: tuple[Any, ...] = result if isinstance(result, tuple) else (result,)
+        return gradients + (None,) * (len(node.inputs) - len(gradients))
+
+    return backward
+
+
+from unimodel.passes.control_gradients import recorded  # noqa: E402  at the end, because the gradient of a body is a tape's

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from unimodel.graph import Graph, Node, Value
-from unimodel.ops.definition import Op, distinct, value_and_grad_op
+from unimodel.ops.definition import Op, distinct
 from unimodel.passes.rewrite import Rewriter, rewrite
+from unimodel.regions import bodies, with_bodies
 from unimodel.tracing import Tensor
 
 SCALAR_ARITHMETIC: dict[str, Callable[..., Any]] = {
@@ -62,10 +63,9 @@ def fold(graph: Graph) -> Graph:
             return (simpler,) if producer is None or len(producer.outputs) > 1 else known.setdefault(_key(producer), (simpler,))
         if node.op.name in _BROADCASTING:
             inputs = _without_broadcasts(inputs, node)
-        attrs = node.attrs
-        if node.op is value_and_grad_op:
-            return rewriter.keep(node, inputs, {**attrs, "body": fold(attrs["body"])})
-        key = node.op.name, tuple(None if t is None else t.value for t in inputs), distinct(tuple(attrs.values()))
+        if bodies(node):
+            return rewriter.keep(node, inputs, with_bodies(node, fold))
+        key = node.op.name, tuple(None if t is None else t.value for t in inputs), distinct(tuple(node.attrs.values()))
         found = known.get(key)
         if found is None:
             found = known[key] = rewriter.keep(node, inputs)

@@ -14,7 +14,9 @@ from typing import Any
 from unimodel.dim import Size
 from unimodel.graph import Graph, Node, TensorSpec, Value
 from unimodel.ops import broadcast_to, permute_dims, reshape
+from unimodel.ops.definition import value_and_grad_op
 from unimodel.passes.rewrite import Rewriter, rewrite
+from unimodel.regions import bodies, every_node, with_bodies
 from unimodel.tracing import Tensor
 
 IMAGES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -46,7 +48,7 @@ PER_DIMENSION = {"pad_constant": ("widths",), "slice": ("start", "stop", "step")
 
 def channels_last(graph: Graph, marked: Container[str]) -> Graph:
     """The same graph with the ops in ``marked``, which must be among ``IMAGES``, in the new order. Regions, which frameworks differentiate, stay as they are."""
-    if not any(n.op.name in marked for n in graph.nodes):
+    if not any(n.op.name in marked for n in every_node(graph)):
         return graph
     return rewrite(graph, _Layout(marked).visit)
 
@@ -92,6 +94,8 @@ class _Layout:
         return reshape(moved, moved.shape[ones:])
 
     def visit(self, rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Tensor] | None:
+        if bodies(node):
+            return None if node.op is value_and_grad_op else rewriter.keep(node, inputs, with_bodies(node, lambda body: channels_last(body, self.marked)))
         name, attrs, out = node.op.name, node.attrs, node.outputs[0].spec
         images, results = ((), (0,)) if name not in self.marked else IMAGES[name]
         if images:

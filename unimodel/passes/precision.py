@@ -21,6 +21,7 @@ from unimodel import ops
 from unimodel.graph import FLOATS, Array, Graph, Node, TensorSpec, Value
 from unimodel.ops.definition import Op, value_and_grad_op
 from unimodel.passes.rewrite import Rewriter, float_dtype_of
+from unimodel.regions import bodies, with_bodies
 from unimodel.tracing import Tensor, live_nodes, recording
 
 
@@ -96,8 +97,8 @@ class _Autocast:
         if op is value_and_grad_op:
             body = _rewritten(attrs["body"], _Autocast(self.low, self.regions_throughout, self.regions_throughout))
             return rewriter.keep(node, self.original(node, inputs), {**attrs, "body": body})
-        if any(isinstance(v, Graph) for v in attrs.values()):  # a branch or a loop, with bodies of its own
-            return rewriter.keep(node, self.original(node, inputs))
+        if bodies(node):
+            return rewriter.keep(node, self.original(node, inputs), with_bodies(node, lambda body: _rewritten(body, self)))
         if op.name == "cast":
             return [ops.astype(t, attrs["dtype"]) for t in inputs if t is not None]
         if op.name in LOW or (self.throughout and not (op.composite and op.name.endswith("_update"))):

@@ -1,23 +1,26 @@
-"""The passes in the order every backend runs them: differentiate, decompose, fold; nodes that nothing needs fall away in each."""
+"""The passes in the order every backend runs them: differentiate, decompose, prune, fold; nodes that nothing needs fall away in each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from unimodel.graph import Graph, Node
-from unimodel.ops.definition import value_and_grad_op
+from unimodel.ops.definition import value_and_grad_op, while_loop_op
 from unimodel.passes.decompose import decompose
-from unimodel.passes.differentiate import differentiate
+from unimodel.passes.differentiate import differentiate, expand_region
 from unimodel.passes.fold import fold
+from unimodel.passes.prune import prune
 from unimodel.passes.rewrite import Rewriter, rewrite
+from unimodel.regions import bodies, every_node, has_control_flow, with_bodies
 from unimodel.tracing import Tensor
 
 
-def prepare(graph: Graph, lowers: Callable[[Node], bool], *, native_regions: bool = False) -> Graph:
-    """A graph of nodes that ``lowers`` accepts.
+def prepare(graph: Graph, lowers: Callable[[Node], bool], *, native_regions: bool = False, native_control: bool = False) -> Graph:
+    """A graph of nodes that ``lowers`` accepts, and of control flow.
 
     With ``native_regions`` the outermost ``value_and_grad`` nodes stay, their bodies prepared, for a backend that differentiates itself; regions inside them
-    are expanded. Without, core's differentiation expands all.
+    are expanded, and so are those with control flow inside unless the backend also differentiates that (``native_control``). Without, core's
+    differentiation expands all.
     """
     if not native_regions:
         # every gradient has been taken: there is nothing left to stop
@@ -25,13 +28,15 @@ def prepare(graph: Graph, lowers: Callable[[Node], bool], *, native_regions: boo
 
     def visit(rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Tensor] | None:
         if node.op is not value_and_grad_op:
-            return None
+            return rewriter.keep(node, inputs, with_bodies(node, differentiate)) if bodies(node) else None
+        if has_control_flow(node.attrs["body"]) and (not native_control or any(n.op is while_loop_op for n in every_node(node.attrs["body"]))):
+            return expand_region(rewriter, node, inputs)
         # taken apart, a stop would be nothing, and the framework would differentiate through it
         body = _expanded(node.attrs["body"], lambda n: n.op.name == "stop_gradient" or lowers(n))
         return rewriter.keep(node, inputs, {**node.attrs, "body": body})
 
-    return fold(decompose(rewrite(graph, visit), lowers))
+    return fold(prune(decompose(rewrite(graph, visit), lowers)))
 
 
 def _expanded(graph: Graph, lowers: Callable[[Node], bool]) -> Graph:
-    return fold(decompose(differentiate(graph), lowers))
+    return fold(prune(decompose(differentiate(graph), lowers)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from unimodel.graph import Graph, Node, Value
+from unimodel.graph import Graph, Node, TensorSpec, Value
 from unimodel.tracing import Root, Tensor, Trace, live_nodes, recording
 
 Visitor = Callable[["Rewriter", Node, list[Tensor | None]], Sequence[Any] | None]
@@ -53,6 +53,14 @@ def rewrite(graph: Graph, visit: Visitor) -> Graph:
     updates = tuple((inputs[e.name], environment[v].value) for e, v in graph.updates)
     nodes = live_nodes(rewriter.trace.nodes, [*outputs, *(v for _, v in updates)])
     return Graph(tuple(inputs.values()), nodes, outputs, updates, graph.output_names)
+
+
+def build(specs: Sequence[TensorSpec], float_dtype: str, function: Callable[[Rewriter, list[Tensor]], Sequence[Tensor]]) -> Graph:
+    """A new graph over inputs of these specs, of the nodes that ``function`` emits."""
+    rewriter = Rewriter(lambda rewriter, node, inputs: None, float_dtype)
+    with recording(rewriter.trace):
+        outputs = tuple(t.value for t in function(rewriter, [rewriter.trace.input("batch", f"x{i}", s) for i, s in enumerate(specs)]))
+    return Graph(tuple(rewriter.trace.root.inputs.values()), live_nodes(rewriter.trace.nodes, outputs), outputs)
 
 
 def float_dtype_of(graph: Graph) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from unimodel.backend import Backend, Store
 from unimodel.errors import BackendError
 from unimodel.graph import Graph
-from unimodel.passes import prepare
+from unimodel.passes import prepare, unroll
 from unimodel_mxnet.arrays import device_array, reason, shapes
 from unimodel_mxnet.model import Build
 from unimodel_mxnet.shim import mx
@@ -39,7 +39,7 @@ class NativeBlock(mx.gluon.SymbolBlock):
 
 
 def native_block(backend: Backend, graph: Graph, store: Store) -> NativeBlock:
-    prepared = prepare(graph, backend.lowerings.accepts)
+    prepared = prepare(unroll(graph), backend.lowerings.accepts)
     backend.check(prepared.nodes)
     build = Build(backend.lowerings, {})
     inputs, arrays = [], {}

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from unimodel.backend import Backend, Capability, CompileOptions, never, not_implemented, not_yet
+from unimodel.backend import Backend, Capability, CompileOptions, never, not_yet
 from unimodel.graph import Graph
 from unimodel.plugins import hookimpl
 from unimodel_mxnet import nn
@@ -27,7 +27,7 @@ class MxnetBackend(Backend):
         Capability.NATIVE_DIFFERENTIATION: True,
         Capability.NATIVE_ARTIFACT: True,
         Capability.MIXED_PRECISION: not_yet("MXNet's CPU kernels for float16 and bfloat16 are few, and the project is retired", RETIRED),
-        Capability.CONTROL_FLOW: not_implemented("comes with um.ops.cond and um.ops.scan"),
+        Capability.CONTROL_FLOW: True,
         Capability.ACCELERATOR: never("the last release's wheel is built for the CPU", RETIRED),
     }
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from unimodel.graph import Graph, Node, Value
-from unimodel.ops.definition import value_and_grad_op
+from unimodel.ops.definition import regions, value_and_grad_op
 from unimodel.passes import SCALAR_ARITHMETIC
-from unimodel.passes.differentiate import active_values
+from unimodel.regions import active_values, bodies
 
 
 @dataclass(eq=False)
@@ -33,6 +33,11 @@ class Stage:
     """The values that the loss depends on and that depend on what its gradient is taken for."""
 
     @property
+    def held(self) -> Node | None:
+        """The branch or loop that this stage is."""
+        return self.nodes[0] if self.nodes and bodies(self.nodes[0]) else None
+
+    @property
     def made(self) -> list[Value]:
         return [*(v for n in self.nodes for v in n.outputs), *self.aliases]
 
@@ -42,15 +47,18 @@ class Stage:
 
 
 def stages(graph: Graph, host: HostArithmetic, kernels: Sequence[Node] = ()) -> list[Stage]:
-    """The stages of a prepared graph, in order: one for each region that MXNet differentiates, and one for all that is left.
+    """The stages of a prepared graph, in order: one for each region that MXNet differentiates, one for each branch or loop, and one for all that is left.
 
     ``kernels`` are updates that are carried out after them.
     """
     rest = [n for n in graph.nodes if n not in host.nodes and n not in kernels]
     found: list[Stage] = []
-    for region in [n for n in rest if n.op is value_and_grad_op]:
+    for region in [n for n in rest if n.op.name in regions]:
         before = _ancestors(rest, region)
         rest = [n for n in rest if n is not region and n not in before]
+        if region.op is not value_and_grad_op:
+            found += [Stage(before), Stage([region])]
+            continue
         targets = {region.inputs[i] for i in region.attrs["wrt"]}
         if any(v in targets for n in before for v in n.outputs):  # gradients are taken for arguments: what is computed must be in an array first
             found.append(Stage(before))

@@ -12,7 +12,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +23,9 @@ from unimodel.errors import BackendError, ShapeError, UnimodelError, Unsupported
 from unimodel.graph import Graph, Value
 from unimodel.ops.definition import value_and_grad_op
 from unimodel.passes import prepare
+from unimodel.regions import every_node
 from unimodel_mxnet.arrays import MxnetStore, device_array, reason, shapes, shared_array
+from unimodel_mxnet.control import held
 from unimodel_mxnet.model import Build
 from unimodel_mxnet.optimizer import Copies, in_place, kernel
 from unimodel_mxnet.shim import mx
@@ -52,7 +54,7 @@ class Program(Executable):
         self.stages = stages(self.graph, self.host, self.kernels)
         for stage in self.stages:
             backend.check(stage.nodes)
-        nodes = [n for s in self.stages for n in s.nodes]
+        nodes = list(every_node(self.graph))
         self.fallible = any(n.op.name in FALLIBLE for n in nodes)
         self.hasty = self.differentiation == "native" and any(n.op.name in LOSING and n.outputs[0].spec.dtype == "float32" for n in nodes)
         if not self.hasty:  # a program that looks after no NaN may put some into the state
@@ -150,7 +152,13 @@ class Binding:
                 raise ShapeError(f"{entry.name} has another shape than the program was traced for.", expected=entry.spec, given=shapes_by_name[entry.name])
         self._numbers = [self._cell(v) for v in program.host.results]
         self._made: dict[Value, Any] = {}
-        self._stages = [self._bind(program.backend, stage) for stage in program.stages]
+        self._backend = program.backend
+        self._stages = []
+        for stage in program.stages:
+            available = {**self._arrays, **self._made, **{inner: self._array(outer) for inner, outer, _ in stage.wrt}}
+            made, run = self._bind(stage, available)
+            self._made.update(made)
+            self._stages.append(run)
         self._pending = [*self._made.values()]
         self._witnesses = [self._made[v] for s in program.stages for _, _, v in s.wrt]
         self.results = [self._array(v) for v in graph.outputs]
@@ -169,9 +177,11 @@ class Binding:
     def _array(self, value: Value) -> Any:
         return self._made[value] if value in self._made else self._arrays[value]
 
-    def _bind(self, backend: Backend, stage: Stage) -> Any:
-        build = Build(backend.lowerings, self._sizes, stage.flowing, stage.aliases, self._hasty)
-        available = {**self._arrays, **self._made, **{inner: self._array(outer) for inner, outer, _ in stage.wrt}}
+    def _bind(self, stage: Stage, available: Mapping[Value, Any]) -> tuple[dict[Value, Any], Callable[[], None]]:
+        """A stage bound to the arrays that there are: those that it makes, and what runs it."""
+        if stage.held is not None:
+            return held(self._backend, stage.held, self._sizes, [available[v] for v in stage.held.inputs if v is not None], self._bind)
+        build = Build(self._backend.lowerings, self._sizes, stage.flowing, stage.aliases, self._hasty)
         names = {value: f"input{i}" for i, value in enumerate(available)}
         for value, name in names.items():
             build.variable(value, name)
@@ -189,9 +199,13 @@ class Binding:
                 aux_states={n: device_array(a) for n, a in build.auxiliary.items()},
             )
         outputs = executor.outputs if stage.loss is None else executor.outputs[1:]
-        self._made.update(zip(stage.results, outputs, strict=True))
-        self._made.update(gradients)
-        return executor, bool(wanted)
+
+        def run() -> None:
+            check_call(library.MXExecutorForward(executor.handle, AS_TRAINING))
+            if wanted:
+                executor.backward()
+
+        return {**dict(zip(stage.results, outputs, strict=True)), **gradients}, run
 
     def compute(self, batch: Sequence[np.ndarray], numbers: Sequence[float]) -> None:
         """Everything but the updates: until those, a run can be given up."""
@@ -199,10 +213,8 @@ class Binding:
             cell[...] = array
         for cell, number in zip(self._numbers, numbers, strict=True):
             cell[...] = number
-        for executor, differentiates in self._stages:
-            check_call(library.MXExecutorForward(executor.handle, AS_TRAINING))
-            if differentiates:
-                executor.backward()
+        for run in self._stages:
+            run()
 
     def sound(self, batch: Sequence[np.ndarray], numbers: Sequence[float]) -> bool:
         """Whether all that went in, and the gradients that came out, are finite. A layer that loses NaN leaves it in the gradient of its weights."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from unimodel.backend import Backend, Capability, never, not_implemented
+from unimodel.backend import Backend, Capability, never
 from unimodel.plugins import hookimpl
 from unimodel_numpy.ops import lower
 
@@ -20,7 +20,7 @@ class NumpyBackend(Backend):
         Capability.NATIVE_DIFFERENTIATION: never("NumPy has no automatic differentiation; core's is used"),
         Capability.NATIVE_ARTIFACT: never("NumPy has no model object of its own"),
         Capability.MIXED_PRECISION: never("NumPy has no bfloat16 and computes float16 in software"),
-        Capability.CONTROL_FLOW: not_implemented("comes with um.ops.cond and um.ops.scan"),
+        Capability.CONTROL_FLOW: True,
         Capability.ACCELERATOR: never("NumPy runs on the CPU only"),
     }
 

@@ -10,11 +10,12 @@ from unimodel.backend import Store
 from unimodel.dim import Dim, Size
 from unimodel.errors import BackendError, UnimodelError, UnsupportedError
 from unimodel.graph import Graph, Input, Node, TensorSpec, Value
-from unimodel.ops.definition import Application, value_and_grad_op
+from unimodel.ops.definition import Application, regions, value_and_grad_op
 from unimodel.passes import channels_last, prepare
 from unimodel.passes.layout import IMAGES
 from unimodel.tracing import trace_body
 from unimodel_tensorflow.arrays import CPU, tf
+from unimodel_tensorflow.control import control
 from unimodel_tensorflow.images import lower
 from unimodel_tensorflow.ops import constant, raw, transpose
 
@@ -67,11 +68,17 @@ class View:
 class Writer:
     """Writes nodes into the function being traced. ``values`` maps each value of the graph to its tensor, or to a function that makes it when needed."""
 
-    def __init__(self, sizes: Mapping[str, Any], journal: list[Node]) -> None:
+    def __init__(self, sizes: Mapping[str, Any], journal: list[Node], functions: list[Any]) -> None:
         self.values: dict[Value, Any] = {}
         self.sizes = sizes
         self.journal = journal
+        self.functions = functions
+        """The functions that the one being traced calls, which must live as long."""
         self._sizes: dict[Dim, Any] = {}
+
+    def inside(self, sizes: Mapping[str, Any]) -> Writer:
+        """A writer for a body, which is another function: its tensors are its own."""
+        return Writer(sizes, self.journal, self.functions)
 
     def resolve(self, attribute: Any) -> Any:
         if isinstance(attribute, tuple):
@@ -102,6 +109,8 @@ class Writer:
         for node in nodes:
             if node.op is value_and_grad_op:
                 results: Any = self.region(node)
+            elif node.op.name in regions:
+                results = control(self, node)
             elif node.op.name == "permute_dims":  # mostly for a matrix product, which transposes by itself
                 results = (functools.partial(self.transposed, node),)
             else:
@@ -222,11 +231,12 @@ def native_module(graph: Graph, store: Store) -> Any:
             "this forward reads host numbers that change from step to step; an artifact has no host.", given=forward.of_kind("scalar")[0].name
         )
     batch = forward.of_kind("batch")
+    functions: list[Any] = []
 
     class Native(tf.Module):
         @tf.function(input_signature=[signature(e) for e in batch], autograph=False)
         def __call__(self, *arguments: Any) -> Any:
-            writer = Writer(sizes_of(batch, arguments), [])
+            writer = Writer(sizes_of(batch, arguments), [], functions)
             writer.values.update({value: variable.read_value() for value, variable in variables.items()})
             writer.values.update(zip((e.value for e in batch), arguments, strict=True))
             writer.write(forward.nodes)

@@ -9,7 +9,7 @@ import numpy as np
 
 from unimodel.backend import Backend, Capability, CompileOptions, Executable, Store, not_implemented
 from unimodel.graph import Graph, Node
-from unimodel.ops.definition import value_and_grad_op
+from unimodel.ops.definition import checkpoint_op
 from unimodel.passes import channels_last, prepare
 from unimodel.passes.layout import IMAGES
 from unimodel.plugins import hookimpl
@@ -21,7 +21,8 @@ from unimodel_tensorflow.trainer import Program
 
 def lowers_for_tape(node: Node) -> bool:
     """What stays whole where TensorFlow differentiates: not the kernels that it differentiates with respect to some inputs only, or not at all."""
-    return (lower.accepts(node) and not node.op.name.endswith(("_gradient", "_inference"))) or not node.op.composite
+    primitive = not node.op.composite and node.op is not checkpoint_op
+    return primitive or (lower.accepts(node) and not node.op.name.endswith(("_gradient", "_inference")))
 
 
 class TensorFlowBackend(Backend):
@@ -33,7 +34,7 @@ class TensorFlowBackend(Backend):
         Capability.NATIVE_DIFFERENTIATION: True,
         Capability.NATIVE_ARTIFACT: True,
         Capability.MIXED_PRECISION: True,
-        Capability.CONTROL_FLOW: not_implemented("comes with um.ops.cond and um.ops.scan"),
+        Capability.CONTROL_FLOW: True,
         Capability.ACCELERATOR: not_implemented("kernels and layouts are chosen for the CPU"),
     }
 
@@ -62,14 +63,8 @@ class TensorFlowBackend(Backend):
         """
         native = options is not None and options.differentiation == "native"
         prepared = channels_last(prepare(graph, lowers_for_tape if native else lower.accepts, native_regions=native), IMAGES)
-        self._check(prepared)
+        self.check(prepared.nodes)
         return Program(prepared, store, "native" if native else "core")
-
-    def _check(self, graph: Graph) -> None:
-        self.check(graph.nodes)
-        for node in graph.nodes:
-            if node.op is value_and_grad_op:
-                self._check(node.attrs["body"])
 
     def native(self, graph: Graph, store: Store) -> Any:
         return native_module(graph, store)

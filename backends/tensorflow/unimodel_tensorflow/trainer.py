@@ -20,6 +20,7 @@ from unimodel.dim import Dim
 from unimodel.errors import BackendError, ShapeError
 from unimodel.graph import Graph, Node
 from unimodel.passes.layout import IMAGES
+from unimodel.regions import every_node, has_control_flow
 from unimodel_tensorflow.arrays import CPU, tf, to_numpy
 from unimodel_tensorflow.model import Writer, signature, sizes_of
 from unimodel_tensorflow.ops import constant, raw
@@ -108,13 +109,15 @@ class Program(Executable):
         self._scalar_dtype = self._scalars[0].spec.dtype if self._scalars else ""
         self._known: set[Any] = set()
         self._journal: list[Node] = []
-        self.looped = sum(int(v.shape.num_elements()) for v in self._variables) <= SMALL and not any(n.op.name in IMAGES for n in graph.nodes)
+        self._functions: list[Any] = []
+        self.looped = sum(int(v.shape.num_elements()) for v in self._variables) <= SMALL and not any(n.op.name in IMAGES for n in every_node(graph))
         specs = [signature(e) for e in self._batch]
         if self._scalars:
             specs.append(tf.TensorSpec([len(self._scalars)], tf.as_dtype(self._scalar_dtype)))
         if self.looped:
             specs = [tf.TensorSpec([], tf.int32), *(tf.TensorSpec([None, *s.shape], s.dtype) for s in specs)]
-        self._function = Call(self._steps if self.looped else self._step, specs, serial=self.looped)
+        serial = self.looped and not has_control_flow(graph)  # loops in loops wait for each other there
+        self._function = Call(self._steps if self.looped else self._step, specs, serial)
 
     # what TensorFlow traces
     def _step(self, *arguments: Any) -> list[Any]:
@@ -122,7 +125,7 @@ class Program(Executable):
 
     def _write(self, arguments: Sequence[Any], handles: Sequence[Any]) -> list[Any]:
         """The graph's ops, with these arguments and these variables."""
-        writer = Writer(sizes_of(self._batch, arguments), self._journal)
+        writer = Writer(sizes_of(self._batch, arguments), self._journal, self._functions)
         state = [e.value for e in self._state]
         for value, handle in zip(state, handles, strict=True):
             writer.values[value] = read = raw.ReadVariableOp(resource=handle, dtype=tf.as_dtype(value.spec.dtype))

@@ -11,7 +11,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -23,13 +23,15 @@ from unimodel.backend import Store
 from unimodel.dim import Dim, Size
 from unimodel.errors import Source
 from unimodel.graph import Graph, Input, Node, Value
-from unimodel.ops.definition import value_and_grad_op
-from unimodel.passes import SCALAR_ARITHMETIC, prepare, rewrite
-from unimodel.passes.differentiate import active_values
+from unimodel.ops.definition import checkpoint_op, cond_op, regions, scan_op, value_and_grad_op, while_loop_op
+from unimodel.passes import SCALAR_ARITHMETIC, prepare, rewrite, unroll
 from unimodel.passes.rewrite import Rewriter
+from unimodel.regions import active_values, bodies, with_bodies
 from unimodel.tracing import Tensor
 from unimodel_torch.arrays import DTYPES
+from unimodel_torch.control import branch, loop, recomputed, rounds, whole
 from unimodel_torch.ops import NOT_DIFFERENTIABLE, NUMBERS, WHOLE_GROUPS, differentiable, lower
+from unimodel_torch.views import borrowed
 
 EXACT = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "negative": operator.neg}
 """Arithmetic on Python numbers that raises nothing, and stays exact on integers."""
@@ -100,6 +102,8 @@ class Writer:
         self._sizes: dict[Size, Any] = {}
         self._places: dict[str, tuple[Proxy, int]] = {}
         self._names: set[str] = set()
+        self.parts: list[Compiled] = []
+        """The functions that this program calls."""
 
     # inputs
     def placeholder(self, entry: Input) -> None:
@@ -168,6 +172,9 @@ class Writer:
         if node.op is value_and_grad_op:
             self.region(node)
             return
+        if node.op.name in regions:
+            self.control(node, instead)
+            return
         if node.op.name in WHOLE_GROUPS:
             self.inline(node)
             return
@@ -234,6 +241,44 @@ class Writer:
             found = self.tensor(value)
         return self.tracer.create_arg(found)
 
+    def control(self, node: Node, instead: Mapping[str, Callable[..., Any]]) -> None:
+        """A call of the function that a branch, a loop or a checkpoint is."""
+        attrs, inputs = node.attrs, [self.tensor(v) for v in node.inputs if v is not None]
+        symbols = sorted({s for body in bodies(node).values() for s in symbols_of(body)})
+        alone = node.op is not scan_op and node.op is not while_loop_op
+        made = {name: self.body(body, symbols, instead, alone) for name, body in bodies(node).items()}
+        sizes = [self.size(Dim.symbol(s)) for s in symbols]
+        if node.op is cond_op:
+            results = self.call(branch(made["then"], made["otherwise"]), *inputs, *sizes)
+        elif node.op is while_loop_op:
+            results = self.call(loop(made["condition"], made["body"], attrs["carries"], borrowed(attrs["body"])), *inputs, *sizes)
+        elif node.op is scan_op:
+            stacks = [v.spec for v in node.outputs[attrs["carries"] :]]
+            function = rounds(made["body"], attrs["carries"], attrs["xs"], attrs["reverse"], borrowed(attrs["body"]))
+            shapes, dtypes = tuple(self.resolve(s.shape) for s in stacks), tuple(DTYPES[s.dtype] for s in stacks)
+            results = self.call(function, self.size(attrs["length"]), shapes, dtypes, *inputs, *sizes)
+        else:
+            results = self.call((recomputed if instead else whole)(made["body"]), *inputs, *sizes)
+        for i, value in enumerate(node.outputs):
+            if value.users or value in self.wanted:
+                self.values[value] = results[i]
+
+    def body(self, body: Graph, symbols: Sequence[str], instead: Mapping[str, Callable[..., Any]], alone: bool) -> Compiled:
+        """A body as a function of its inputs and of the symbolic sizes; ``alone`` where its results must be in memory of their own."""
+        writer = Writer(body, self.device, self.arithmetic)
+        for entry in body.inputs:
+            writer.placeholder(entry)
+        for symbol in symbols:
+            size = writer.tracer.create_proxy("placeholder", f"size_{symbol}", (), {})
+            writer._sizes[symbol] = writer._sizes[Dim.symbol(symbol)] = Number(size.node, writer.tracer)  # type: ignore[index]  # looked up by either
+        for node in body.nodes:
+            writer.write(node, instead)
+        copied = borrowed(body) if alone else [False] * len(body.outputs)
+        results = [writer.tensor(v) for v in body.outputs]
+        writer.program.output(tuple((t.clone() if c else t).node for t, c in zip(results, copied, strict=True)))
+        self.parts.append(Compiled(writer, self.device))
+        return self.parts[-1]
+
     def region(self, node: Node) -> None:
         """A region that torch differentiates: its body in grad mode, on leaves that share memory with what is asked for."""
         body, wrt = node.attrs["body"], node.attrs["wrt"]
@@ -259,21 +304,75 @@ class Writer:
             self.values[outer] = gradients[i]
 
 
+class Compiled:
+    """A program as a function, with the constants that it needs."""
+
+    def __init__(self, writer: Writer, device: str) -> None:
+        code = writer.program.python_code("self")
+        names = dict(code.globals)
+        exec(compile(code.src, "<torch program>", "exec"), names)
+        self.source = code.src
+        self.sources = writer.tracer.sources
+        self.parts = writer.parts
+        self.function = names["forward"]
+        self.constants = SimpleNamespace(**{name: tensor.to(device) for name, tensor in writer.tracer.constants.items()})
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function(self.constants, *arguments)
+
+    def line_of(self, error: BaseException) -> Source | None:
+        """The user's line behind the line that was running."""
+        found: Source | None = None
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code is self.function.__code__:
+                line = self.source.splitlines()[trace.tb_lineno - 1]
+                found = self.sources.get(line.split("=")[0].strip())
+            trace = trace.tb_next
+        inside = [line for line in (part.line_of(error) for part in self.parts) if line is not None]
+        return inside[-1] if inside else found
+
+
+def symbols_of(graph: Graph) -> set[str]:
+    """The symbolic sizes in a body."""
+    found: set[str] = set()
+
+    def look(value: Any) -> None:
+        if isinstance(value, tuple):
+            for part in value:
+                look(part)
+        elif isinstance(value, Dim):
+            found.update(value.symbols)
+
+    for value in graph.values():
+        look(value.spec.shape)
+    for node in graph.nodes:
+        look(tuple(v for v in node.attrs.values() if not isinstance(v, Graph)))
+        for body in bodies(node).values():
+            found.update(symbols_of(body))
+    return found
+
+
 def has_proxy(attribute: Any) -> bool:
     return isinstance(attribute, Proxy) or (isinstance(attribute, tuple) and any(has_proxy(a) for a in attribute))
 
 
 def lowers_for_autograd(node: Node) -> bool:
     """What stays whole where torch differentiates: not the kernels that torch differentiates with respect to some inputs only."""
-    return lower.accepts(node) and node.op.name not in NOT_DIFFERENTIABLE
+    return lowers(node) and node.op.name not in NOT_DIFFERENTIABLE
+
+
+def lowers(node: Node) -> bool:
+    """What stays whole: what the table has, and checkpoints."""
+    return node.op is checkpoint_op or lower.accepts(node)
 
 
 def fuse_bias(graph: Graph) -> Graph:
     """The same graph with each convolution that is followed by a bias made one node of three inputs, which torch computes in one pass."""
 
     def visit(rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Tensor] | None:
-        if node.op is value_and_grad_op:
-            return rewriter.keep(node, inputs, {**node.attrs, "body": fuse_bias(node.attrs["body"])})
+        if bodies(node):
+            return rewriter.keep(node, inputs, with_bodies(node, fuse_bias))
         if node.op.name != "add":
             return None
         conv, bias = (v.producer for v in node.inputs)
@@ -297,7 +396,7 @@ def native_module(graph: Graph, store: Store, device: str, buffers: Collection[s
     State is registered under its own names, ``fc1.weight`` as ``weight`` of a submodule ``fc1``. ``buffers`` names what is no parameter; integers and the
     statistics of batch norm never are. Results come as a tuple, or alone where there is one. Updates are left out.
     """
-    prepared = fuse_bias(prepare(Graph(graph.inputs, graph.nodes, graph.outputs), lower.accepts))
+    prepared = fuse_bias(prepare(unroll(Graph(graph.inputs, graph.nodes, graph.outputs)), lower.accepts))
     # fx writes functions by their names: only those of Python's own modules are found again where unimodel is not installed
     writer = Writer(prepared, device, {"true_divide": operator.truediv, "pow": operator.pow, "sqrt": math.sqrt, "exp": math.exp, "log": math.log})
     statistics = {v for node in prepared.nodes if node.op.name == "batch_norm_inference" for v in node.inputs[1:3]}

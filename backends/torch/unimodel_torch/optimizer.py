@@ -14,9 +14,9 @@ import torch
 from torch.fx import Proxy
 
 from unimodel.graph import Graph, Node, Value
-from unimodel.ops.definition import value_and_grad_op
 from unimodel_torch.model import Number, Writer
 from unimodel_torch.ops import lower
+from unimodel_torch.views import roots
 
 PAIRS = {"sgd_update": {0: 0, 4: 1}, "adam_update": {0: 0, 2: 1, 3: 2, 7: 3}}
 """For each update, which input is written on for which output."""
@@ -25,9 +25,6 @@ SCALARS = {"sgd_update": (2, 3), "adam_update": (4, 5, 6)}
 """Inputs that are one number for all parameters of a group."""
 
 ENDLESS = torch.tensor(float("inf"))
-
-VIEWS = frozenset(["reshape", "permute_dims", "broadcast_to", "slice", "split_sizes", "stop_gradient"])
-"""Ops whose result may share memory with their input."""
 
 
 @lower("sgd_update", when=lambda node: bool(node.attrs["momentum"]) == (node.inputs[4] is not None))
@@ -165,20 +162,3 @@ class Updates:
                 sources.append(found if isinstance(found, Proxy) else self.writer.tensor(value))
         if targets:
             torch._foreach_copy_(targets, sources)
-
-
-def roots(graph: Graph) -> dict[Value, Value]:
-    """For each result that may be a view, the value whose memory it shares; a region hands on what its body hands on."""
-    found: dict[Value, Value] = {}
-    for node in graph.nodes:
-        if node.op.name in VIEWS and node.inputs[0] is not None:
-            found.update(dict.fromkeys(node.outputs, found.get(node.inputs[0], node.inputs[0])))
-        elif node.op is value_and_grad_op:
-            body = node.attrs["body"]
-            outer = {e.value: found.get(v, v) for e, v in zip(body.inputs, node.inputs, strict=True)}
-            inner = roots(body)
-            for result, value in zip(node.outputs, body.outputs, strict=False):
-                root = inner.get(value, value)
-                if root in outer:
-                    found[result] = outer[root]
-    return found

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from unimodel.backend import Backend, Capability, CompileOptions, Store, not_implemented
+from unimodel.backend import Backend, Capability, CompileOptions, Store
 from unimodel.graph import Array, Graph
 from unimodel.plugins import hookimpl
 from unimodel_torch.arrays import TorchStore, to_numpy, to_torch
@@ -26,7 +26,7 @@ class TorchBackend(Backend):
         Capability.NATIVE_ARTIFACT: True,
         Capability.ACCELERATOR: True,
         Capability.MIXED_PRECISION: True,
-        Capability.CONTROL_FLOW: not_implemented("comes with um.ops.cond and um.ops.scan"),
+        Capability.CONTROL_FLOW: True,
     }
 
     @classmethod

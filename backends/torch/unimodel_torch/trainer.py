@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 
 from unimodel.backend import Backend, CompileOptions, Executable
-from unimodel.errors import BackendError, Source
+from unimodel.errors import BackendError
 from unimodel.graph import Array, Graph
 from unimodel.ops.definition import value_and_grad_op
 from unimodel.passes import SCALAR_ARITHMETIC, prepare
+from unimodel.regions import every_node
 from unimodel_torch.arrays import TorchStore, to_numpy, to_torch
-from unimodel_torch.model import Writer, fuse_bias, lowers_for_autograd
+from unimodel_torch.model import Compiled, Writer, fuse_bias, lowers, lowers_for_autograd
 from unimodel_torch.ops import lower
 from unimodel_torch.optimizer import Updates
 
@@ -34,7 +34,7 @@ def differentiation(graph: Graph, options: CompileOptions) -> str:
     """
     if options.differentiation != "auto":
         return options.differentiation
-    inside = (n for region in graph.nodes if region.op is value_and_grad_op for n in region.attrs["body"].nodes)
+    inside = (n for region in graph.nodes if region.op is value_and_grad_op for n in every_node(region.attrs["body"]))
     return "native" if any(n.op.name == "attention" and lower.accepts(n) for n in inside) else "core"
 
 
@@ -44,21 +44,15 @@ class TorchExecutable(Executable):
     def __init__(self, backend: Backend, graph: Graph, store: TorchStore, options: CompileOptions) -> None:
         self.differentiation = differentiation(graph, options)
         native = self.differentiation == "native" and any(n.op is value_and_grad_op for n in graph.nodes)
-        prepared = fuse_bias(prepare(graph, lowers_for_autograd if native else lower.accepts, native_regions=native))
-        for nodes in (prepared.nodes, *(n.attrs["body"].nodes for n in prepared.nodes if n.op is value_and_grad_op)):
-            backend.check(nodes)
+        prepared = fuse_bias(prepare(graph, lowers_for_autograd if native else lowers, native_regions=native, native_control=True))
+        backend.check(prepared.nodes)
         writer = Writer(prepared, backend.device, {name: total(f, name) for name, f in SCALAR_ARITHMETIC.items()})
         for kind in ("state", "batch", "scalar"):
             for entry in prepared.of_kind(kind):
                 writer.placeholder(entry)
         Updates(prepared, writer).write()
-        code = writer.program.python_code("self")
-        names = dict(code.globals)
-        exec(compile(code.src, "<torch program>", "exec"), names)
-        self.source = code.src
-        self.sources = writer.tracer.sources
-        self.function = names["forward"]
-        self.constants = SimpleNamespace(**{name: tensor.to(backend.device) for name, tensor in writer.tracer.constants.items()})
+        self.program = Compiled(writer, backend.device)
+        self.source, self.function, self.constants = self.program.source, self.program.function, self.program.constants
         self.mode = torch.no_grad if native else torch.inference_mode  # autograd cannot save what is made in inference mode
         if backend.device != "cpu":
             self.mode = exact(self.mode)
@@ -97,14 +91,7 @@ class TorchExecutable(Executable):
 
     def explained(self, error: Exception) -> BackendError:
         """A failure with the user's line: that of the program's line which was running."""
-        source: Source | None = None
-        trace = error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code is self.function.__code__:
-                line = self.source.splitlines()[trace.tb_lineno - 1]
-                source = self.sources.get(line.split("=")[0].strip())
-            trace = trace.tb_next
-        return BackendError("torch failed while the program ran.", given=f"{type(error).__name__}: {error}", source=source)
+        return BackendError("torch failed while the program ran.", given=f"{type(error).__name__}: {error}", source=self.program.line_of(error))
 
 
 def exact(mode: Any) -> Any:
