@@ -725,17 +725,18 @@ def _gates(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, count: in
 
 
 def _recur(x: Any, starts: Sequence[Any], reverse: bool, step: Callable[..., Any]) -> tuple[Any, ...]:
-    """Each sample alone, one time after the other: (L, N, hidden), then the last of every state."""
+    """Each sample alone, one time after the other. A step gives the states and what else is to be kept of it; all of that is (L, N, ...)."""
     length, count = x.shape[:2]
-    samples = []
+    kept: dict[tuple[int, int], list[Any]] = {}
+    lasts = []
     for n in range(count):
-        states, seen = [s[n] for s in starts], {}
+        states = [s[n] for s in starts]
         for t in range(length - 1, -1, -1) if reverse else range(length):
-            states = step(x[t, n], *states)
-            seen[t] = states[0]
-        samples.append(([seen[t] for t in range(length)], states))
-    outputs = np.array([outs for outs, _ in samples]).swapaxes(0, 1)
-    return outputs, *(np.array([states[k] for _, states in samples]) for k in range(len(starts)))
+            kept[t, n] = step(x[t, n], *states)
+            states = kept[t, n][: len(starts)]
+        lasts.append(states)
+    output, *others = (np.array([[kept[t, n][k] for n in range(count)] for t in range(length)]) for k in range(len(kept[0, 0])))
+    return output, *(np.array([states[k] for states in lasts]) for k in range(len(starts))), *others
 
 
 @truth("rnn")
@@ -752,9 +753,10 @@ def _(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any 
     def step(x: Any, h: Any, c: Any) -> Any:
         ours, theirs = _gates(x, h, w_ih, w_hh, b_ih, b_hh, 4)
         i, f, g, o = (a + b for a, b in zip(ours, theirs, strict=True))
-        c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
-        h = np.tanh(c) / (1 + np.exp(-o))
-        return [h if w_hr is None else w_hr @ h, c]
+        i, f, o = (1 / (1 + np.exp(-v)) for v in (i, f, o))
+        c = f * c + i * np.tanh(g)
+        h = o * np.tanh(c)
+        return [h if w_hr is None else w_hr @ h, c, np.concatenate([i, f, np.tanh(g), o])]
 
     return _recur(x, [h, c], reverse, step)
 
@@ -765,7 +767,7 @@ def _(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, 
         ours, theirs = _gates(x, h, w_ih, w_hh, b_ih, b_hh, 3)
         r, z = (scipy.special.expit(a + b) for a, b in zip(ours[:2], theirs[:2], strict=True))
         n = np.tanh(ours[2] + r * theirs[2])
-        return [(1 - z) * n + z * h]
+        return [(1 - z) * n + z * h, np.concatenate([r, z, n, theirs[2]])]
 
     return _recur(x, [h], reverse, step)
 

@@ -126,7 +126,7 @@ class _Recurrent(Model):
         return tuple(getattr(self, f"{name}_{suffix}", None) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
 
     def _run(self, x: Any, state: tuple[Any, ...], suffix: str, reverse: bool) -> tuple[Any, ...]:
-        """One layer in one direction: all states, then the last ones."""
+        """One layer in one direction: all states, then the last ones, and whatever else."""
         raise NotImplementedError
 
     def forward(self, input: Any, hx: Any = None) -> Any:
@@ -154,7 +154,7 @@ class _Recurrent(Model):
             for direction, suffix in enumerate(self._suffixes(layer)):
                 start = self._zeros(x) if given is None else tuple(s[place] for s in given)
                 place += 1
-                output, *ends = self._run(x, start, suffix, reverse=direction == 1)
+                output, *ends = self._run(x, start, suffix, reverse=direction == 1)[: 1 + self.states]
                 outputs.append(output)
                 for kept, end in zip(last, ends, strict=True):
                     kept.append(end)

@@ -288,3 +288,47 @@ def _(call: Call, x: Any, weight: Any, bias: Any) -> Any:
     x = x if flat else reshape(call, x, (*shape[: len(shape) - len(normalized)], size))
     y = legacy(sym.LayerNorm, x, weight, bias, axis=-1, eps=call.attrs["eps"])
     return y if flat else reshape(call, y, shape)
+
+
+# -------------------------------------------------------------------------------------------------------- recurrent layers
+
+
+def _states_alone(node: Node) -> bool:
+    """A recurrent layer of which only states are asked, not what made them: all that MXNet's kernel gives. It does not project."""
+    states = 2 if node.op.name == "lstm" else 1
+    plain = len(node.inputs) < 8 or node.inputs[7] is None
+    return plain and node.attrs.get("nonlinearity") != "relu" and not any(v.users for v in node.outputs[1 + states :])
+
+
+def _once(call: Call, index: int, x: Any) -> Any:
+    """An input for the kernel alone, which refuses to add its gradient to another's: the sum must be made elsewhere.
+
+    The attribute is never read; it keeps MXNet from merging what stands before two kernels into one.
+    """
+    attribute = {"__before__": f"{len(call.build.symbols)}.{index}"}
+    if call.node.inputs[index] in call.build.flowing:
+        return legacy(sym._internal._mul_scalar, x, scalar=1.0, attr=attribute)
+    return legacy(sym.BlockGrad, x, attr=attribute)
+
+
+@lower("lstm", "gru", "rnn", when=_states_alone)
+def _(call: Call, x: Any, *rest: Any) -> Any:
+    name, reverse = call.node.op.name, call.attrs["reverse"]
+    count = 2 if name == "lstm" else 1
+    states = [reshape(call, _once(call, 1 + i, s), (1, *call.outputs[1 + i].shape)) for i, s in enumerate(rest[:count])]
+    x = snp.flip(x, axis=0) if reverse else _once(call, 0, x)
+    rows = call.specs[1 + count].shape[0]
+    none = np.zeros(rows, call.out.dtype)
+    parts = [reshape(call, w, (-1,)) for w in rest[count : count + 2]]
+    parts += [call.build.literal(none) if b is None else b for b in rest[count + 2 : count + 4]]
+    found = sym.RNN(
+        *(s.as_nd_ndarray() for s in (x, legacy(sym.concat, *parts, dim=0), *states)),
+        state_size=call.out.shape[-1],
+        num_layers=1,
+        mode={"rnn": "rnn_tanh"}.get(name, name),
+        state_outputs=True,
+    )
+    output, *last = (s.as_np_ndarray() for s in found)
+    last = [reshape(call, s, spec.shape) for s, spec in zip(last, call.outputs[1:], strict=False)]
+    others = [call.build.later(call.node, i) for i in range(1 + count, len(call.outputs))]
+    return snp.flip(output, axis=0) if reverse else output, *last, *others

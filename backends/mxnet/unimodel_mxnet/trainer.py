@@ -265,7 +265,8 @@ def _plain_binding() -> Iterator[None]:
                     os.environ[name] = value
 
 
-HEAVY = frozenset(("conv",))
+HEAVY = frozenset(("conv", "lstm", "gru", "rnn"))
+"""What MXNet differentiates faster than core does: with these in a region it is the one who does."""
 
 
 def prepared(backend: Backend, graph: Graph, options: CompileOptions) -> tuple[Graph, str]:

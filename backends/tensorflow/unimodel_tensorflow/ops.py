@@ -368,3 +368,42 @@ def _(node: Any, x: Any, weight: Any, bias: Any) -> Any:
     y = raw.MatMul(a=x, b=weight, transpose_b=True)
     y = y if bias is None else raw.BiasAdd(value=y, bias=bias)
     return y if rank == 2 else reshape(y, node.shape)
+
+
+# -------------------------------------------------------------------------------------------------------- recurrent layers
+
+
+@lower("split_sizes")
+def _(node: Any, x: Any) -> Any:
+    sizes, axis = node.attrs["sizes"], constant(node.attrs["axis"], "int32")
+    if len(set(sizes)) == 1:
+        return raw.Split(axis=axis, value=x, num_split=len(sizes))
+    return raw.SplitV(value=x, size_splits=constant(sizes), axis=axis, num_split=len(sizes))
+
+
+@lower("lstm", when=lambda node: node.outputs[0].spec.dtype == "float32" and node.inputs[7] is None)
+def _(node: Any, x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any) -> Any:
+    length, _, size = node.outputs[0].spec.shape
+    place = constant([0], "int32")
+
+    def turned(t: Any) -> Any:
+        return raw.ReverseV2(tensor=t, axis=place) if node.attrs["reverse"] else t
+
+    biases = [b for b in (b_ih, b_hh) if b is not None]
+    nothing = constant(np.zeros(size), "float32")
+    found = raw.BlockLSTMV2(
+        seq_len_max=constant(length),
+        x=turned(x),
+        cs_prev=c,
+        h_prev=h,
+        w=transpose(raw.ConcatV2(values=[w_ih, w_hh], axis=constant(1, "int32")), (1, 0)),
+        b=raw.AddN(inputs=biases) if biases else constant(np.zeros(4 * size), "float32"),
+        **dict.fromkeys(("wci", "wcf", "wco"), nothing),
+        cell_clip=0.0,
+    )
+
+    def last(t: Any) -> Any:
+        return raw.GatherV2(params=t, indices=constant(length - 1), axis=constant(0, "int32"))
+
+    gates = raw.ConcatV2(values=[found.i, found.f, found.ci, found.o], axis=constant(2, "int32"))
+    return turned(found.h), last(found.h), last(found.cs), turned(found.cs), turned(gates)

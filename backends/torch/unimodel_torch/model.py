@@ -181,6 +181,9 @@ class Writer:
         result = self.arithmetic_of(node)
         if result is None:
             result = self.lowered(node, instead.get(node.op.name) or lower[node.op.name])
+            if type(result) is tuple and any(r is None and v in self.wanted for r, v in zip(result, node.outputs, strict=True)):
+                self.inline(node)  # the kernel does not give all that is asked
+                return
         for i, value in enumerate(node.outputs):
             if value.users or value in self.wanted:
                 self.values[value] = result if len(node.outputs) == 1 else result[i]

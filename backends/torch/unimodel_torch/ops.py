@@ -6,6 +6,7 @@ It also runs on real tensors, where all inputs are constants. ``NUMBERS`` says w
 
 from __future__ import annotations
 
+import functools
 import operator
 from typing import Any
 
@@ -353,6 +354,34 @@ def _(node: Any, g: Any, x: Any, mean: Any, variance: Any, weight: Any) -> Any:
     return aten.native_batch_norm_backward.default(g, x, weight, None, None, mean, torch.rsqrt(variance + eps), True, eps, [True, True, True])
 
 
+# -------------------------------------------------------------------------------------------------------- recurrent layers
+
+
+RECURRENT = {"lstm": torch.lstm, "gru": torch.gru, "rnn": torch.rnn_tanh}
+
+
+def _states_alone(node: Any) -> bool:
+    """A recurrent layer of which only states are asked, not what made them, with two biases or none, without projection: what torch's kernels are for."""
+    states = 2 if node.op.name == "lstm" else 1
+    biases = {b is None for b in node.inputs[3 + states : 5 + states]}
+    return len(biases) == 1 and node.inputs[5 + states :] in ((), (None,)) and not any(v.users for v in node.outputs[1 + states :])
+
+
+def _recurrent(node: Any, x: Any, *rest: Any, train: bool = False) -> Any:
+    """``train`` keeps what torch's own gradient needs."""
+    name, reverse = node.op.name, node.attrs["reverse"]
+    count = 2 if name == "lstm" else 1
+    states = [s.unsqueeze(0) for s in rest[:count]]
+    weights = [w for w in rest[count:] if w is not None]
+    layer = torch.rnn_relu if node.attrs.get("nonlinearity") == "relu" else RECURRENT[name]
+    biased = node.inputs[3 + count] is not None
+    found = layer(torch.flip(x, (0,)) if reverse else x, states if count == 2 else states[0], weights, biased, 1, 0.0, train, False, False)
+    return torch.flip(found[0], (0,)) if reverse else found[0], *(found[1 + i].squeeze(0) for i in range(count)), *(None,) * (len(node.outputs) - 1 - count)
+
+
+lower(*RECURRENT, when=_states_alone)(_recurrent)
+
+
 # ------------------------------------------------------------------------------------------- where torch itself differentiates
 
 _GRADIENTS = frozenset(name for name in lower if name.endswith("_gradient") and catalogue[name].composite)
@@ -370,3 +399,4 @@ def _batch_norm_differentiable(node: Any, x: Any, weight: Any, bias: Any) -> Any
 
 
 differentiable["batch_norm_training"] = _batch_norm_differentiable
+differentiable.update(dict.fromkeys(RECURRENT, functools.partial(_recurrent, train=True)))
