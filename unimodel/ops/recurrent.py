@@ -48,7 +48,8 @@ def lstm_cell(x: Any, h: Any, c: Any, w_hh: Any, b_hh: Any = None, w_hr: Any = N
 
 def gru_cell(x: Any, h: Any, w_hh: Any, b_hh: Any = None) -> Tensor:
     """The next state (Cho et al. 2014) from ``x``, the input's part of the gates (reset, update, new); the reset acts after the matrix, as in PyTorch."""
-    return _gru_step(x, h, w_hh, b_hh)[0]
+    state: Tensor = _gru_step(x, h, w_hh, b_hh)[0]
+    return state
 
 
 def _lstm_step(x: Any, h: Any, c: Any, w_hh: Any, b_hh: Any, w_hr: Any) -> tuple[Any, Any, tuple[Any, ...]]:
