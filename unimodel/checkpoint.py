@@ -65,7 +65,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]
             "this safetensors file is no checkpoint of a trainer.",
             expected="a file written by trainer.save",
             given=str(path),
-            remedy="weights alone go into a model with net.load_state_dict(safetensors.numpy.load_file(path))",
+            remedy="weights alone go into a model with net.load_state_dict(path)",
         )
     try:
         meta = json.loads(header["unimodel"])

@@ -7,14 +7,16 @@ of the trainer that takes the model and the parameter's path; from then on they 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unimodel import init as initializers
-from unimodel.errors import CheckpointError, ShapeError, UnimodelError
+from unimodel.errors import ShapeError
 from unimodel.graph import FLOATS, Array
+from unimodel.state_dict import IncompatibleKeys, arrays_of, mismatches
 from unimodel.tracing import Variable, current_trace, layer
 
 if TYPE_CHECKING:
@@ -257,28 +259,29 @@ class Model:
             result[name] = state.data if state._home is not None else state.materialise(0, name).copy()
         return result
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
-        """Take numbers from a mapping of the same keys and shapes (NumPy arrays, or anything ``np.asarray`` takes).
+    def load_state_dict(self, state_dict: Mapping[str, Any] | str | os.PathLike[str], strict: bool = True) -> IncompatibleKeys:
+        """Take numbers from a mapping of the same keys and shapes (NumPy arrays, tensors of any framework), or from a safetensors file.
 
-        Of a parameter that has several names one is enough, as in files, which keep shared weights once.
+        Of a parameter that has several names one is enough, as in files, which keep shared weights once. Names that do not fit raise ``CheckpointError``, or
+        with ``strict=False`` are returned; shapes that do not fit always raise it. Then nothing is loaded.
+
+        >>> import numpy as np
+        >>> from unimodel.nn import Linear
+        >>> Linear(2, 1).load_state_dict({"weight": np.ones((1, 2)), "scale": np.ones(1)}, strict=False)
+        IncompatibleKeys(missing_keys=['bias'], unexpected_keys=['scale'])
         """
         states = self._states()
-        arrays = {name: _as_array(value) for name, value in state_dict.items()}
+        arrays = arrays_of(state_dict)
         given = {id(states[n]) for n in arrays if n in states}
         missing = [n for n in states if id(states[n]) not in given]  # a shared one is there under any of its names: files leave the others out
         unexpected = [n for n in arrays if n not in states]
-        wrong = [f"{n}: expected {states[n].shape}, given {a.shape}" for n, a in arrays.items() if n in states and a.shape != states[n].shape]
-        if wrong or (strict and (missing or unexpected)):
-            lines = [*(f"missing: {n} {states[n].shape}" for n in missing), *(f"unexpected: {n} {arrays[n].shape}" for n in unexpected), *wrong]
-            raise CheckpointError(
-                "these weights are of another model.",
-                expected=f"{len(states)} entries of {type(self).__name__}",
-                given="\n             ".join(lines[:20] + ([f"and {len(lines) - 20} more"] if len(lines) > 20 else [])),
-                remedy="build the model with the sizes the weights were made with, or pass strict=False to load what fits by name",
-            )
+        if (strict and (missing or unexpected)) or any(n in states and a.shape != states[n].shape for n, a in arrays.items()):
+            shapes = {n: s.shape for n, s in states.items()}, {n: a.shape for n, a in arrays.items()}
+            raise mismatches(*shapes, missing, unexpected, type(self).__name__)
         for name, state in states.items():
             if name in arrays:
                 state.data = arrays[name]
+        return IncompatibleKeys(missing, unexpected)
 
     def extra_repr(self) -> str:
         """The layer's arguments as its representation shows them."""
@@ -290,17 +293,6 @@ class Model:
         if not lines:
             return f"{type(self).__name__}({own})"
         return f"{type(self).__name__}(\n" + "\n".join(([f"  {own}"] if own else []) + lines) + "\n)"
-
-
-def _as_array(value: Any) -> Array:
-    if hasattr(value, "detach"):  # a torch tensor that requires grad does not convert by itself
-        value = value.detach()
-    try:
-        return np.asarray(value)
-    except UnimodelError:
-        raise
-    except Exception as error:
-        raise CheckpointError("a state dict's values must be arrays.", given=type(value).__name__) from error
 
 
 def runtime_of(model: Model) -> Runtime | None:

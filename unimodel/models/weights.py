@@ -7,9 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from safetensors.numpy import load_file
-
 from unimodel.model import Model
+from unimodel.state_dict import arrays_of
 
 
 def load_weights(model: Model, weights: str | os.PathLike[str] | Mapping[str, Any], strict: bool = True) -> None:
@@ -19,9 +18,8 @@ def load_weights(model: Model, weights: str | os.PathLike[str] | Mapping[str, An
     constants that are no weights. Where a model knows such names they are its ``renamed_keys``, pairs of a regular expression and what stands in its place
     (nothing at all: the entry is left out). Raises ``CheckpointError`` as ``load_state_dict`` does.
     """
-    found = weights if isinstance(weights, Mapping) else load_file(os.fspath(weights))
     renamed = {}
-    for name, value in found.items():
+    for name, value in arrays_of(weights).items():
         for pattern, replacement in getattr(model, "renamed_keys", ()):
             name = re.sub(pattern, replacement, name)
         if name:
