@@ -36,7 +36,7 @@ table { border-collapse: collapse; font-size: .87rem; width: 100%; }
 th, td { padding: .3rem .55rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 th:first-child, td:first-child { text-align: left; } th { color: var(--quiet); font-weight: 600; } .facts td, .facts th { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .facts th { width: 11rem; vertical-align: top; } tr.tuned td:first-child { padding-left: 1.2rem; }
-@media (max-width: 30rem) { .row { grid-template-columns: 6.2rem 1fr 4.6rem; gap: .4rem; } body { padding: 1rem .75rem 3rem; } .facts th { width: 7rem; } }
+@media (max-width: 30rem) { svg text { font-size: 14px; } .row { grid-template-columns: 6.2rem 1fr 4.6rem; gap: .4rem; } body { padding: 1rem .75rem 3rem; } .facts th { width: 7rem; } }
 """
 
 

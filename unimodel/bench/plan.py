@@ -90,7 +90,7 @@ class Plan:
         """Where contestants share processes: one for each alone, defaults only, for its start and memory."""
         if self.together:
             for contestant in self.contestants:
-                if contestant.kind in ("unimodel", "native", "keras") and contestant.mode == "train":
+                if contestant.kind in ("unimodel", "native") and contestant.mode == "train":
                     yield Sitting((contestant,), start_only=True)
 
     def sittings(self, contestants: Sequence[Contestant]) -> Iterator[Sitting]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -35,8 +36,8 @@ def ratios(entries: Sequence[Entry], colours: Mapping[str, str]) -> str:
             f'<rect x="{a:.2f}" y="9" width="{max(b - a, 0.3):.2f}" height="4" style="fill:{colour};opacity:.45"/>'
             f'<rect x="{c - 0.5:.2f}" y="4" width="1" height="14" style="fill:{colour}"/></svg><span>{ratio["value"]:.2f}×</span></div>'
         )
-    axis = f'<div class="row axis"><span></span><div><span>{low:.2g}× faster is left</span><span>{high:.2g}×</span></div><span></span></div>'
-    return f"<figure><figcaption>Time, relative to the line at 1; the band is the 99 % interval</figcaption>{''.join(rows)}{axis}</figure>"
+    axis = f'<div class="row axis"><span></span><div><span>{low:.2g}×</span><span>{high:.2g}×</span></div><span></span></div>'
+    return f"<figure><figcaption>Time, relative to the line at 1 (left is faster); the band is the 99 % interval</figcaption>{''.join(rows)}{axis}</figure>"
 
 
 def latencies(entries: Sequence[Entry], colours: Mapping[str, str]) -> str:
@@ -66,7 +67,7 @@ def latencies(entries: Sequence[Entry], colours: Mapping[str, str]) -> str:
 def _pooled(entry: Entry) -> list[float]:
     """The quantiles of an entry's processes, each the median over them."""
     columns = zip(*(process["latency"] for process in entry["processes"]), strict=True)
-    return [sorted(column)[len(column) // 2] for column in columns]
+    return [statistics.median(column) for column in columns]
 
 
 def losses(entries: Sequence[Entry], references: Mapping[str, Any], colours: Mapping[str, str]) -> str:

@@ -122,6 +122,7 @@ def _entry(session: Session, entry: Entry, base: str | None) -> dict[str, Any]:
         "hashes": next((p["hashes"] for p in entry.processes if "hashes" in p), None),
         "masks": first.get("masks"),
         "differentiation": first.get("differentiation"),
+        "compiler": first.get("compiler"),
         "settings": first["settings"],
         "to_target": first.get("to_target"),
         "processes": [

@@ -206,6 +206,7 @@ def about(subject: Subject, kind: str = "train", count: bool = False) -> dict[st
             found["flops"] = flops(graph, graph.sizes(shapes))
             found["max_pooling"] = "max_pool" in str(graph)
         found["differentiation"] = getattr(program.executable, "differentiation", None)
+        found["compiler"] = getattr(program.executable, "compiler", None)
         masks = [array for entry, array in zip(program.inputs, batch, strict=True) if entry.name not in program.traced.batch]
         found["masks"] = fingerprint(masks) if masks else None
     return found
@@ -258,7 +259,7 @@ def build_native(contestant: Contestant, batches: int = 4) -> Subject:
     with um.use_backend("numpy"):
         weights = model.state_dict()
     preparing = time.perf_counter() - start
-    loop = module.LOOPS[workload.name](weights, None if contestant.compile == DEFAULT else contestant.compile)
+    loop = module.LOOPS[workload.name](weights, None if contestant.compile in (DEFAULT, "auto", "none") else contestant.compile)
     subject = Subject(
         lambda batch: float(loop.step(*batch)),
         lambda batch: np.asarray(loop.predict(batch[0])),

@@ -21,6 +21,9 @@ WARM_UP_SECONDS = 0.2
 MOST_EPOCHS = 100
 LEAST_CALLS = 3
 """In a turn, unless one call takes longer than the turn may."""
+SLOW = 1.0
+SLOW_ROUNDS = 3
+"""Where a call takes longer than ``SLOW`` seconds, so many rounds must do."""
 
 
 def main(task_file: str, result_file: str) -> None:
@@ -184,6 +187,7 @@ def _take_turns(turns: dict[str, tuple[Callable[[], Any], int]], found: dict[str
     counts: dict[str, int] = {}
     times: dict[str, list[list[float]]] = {key: [] for key in turns}
     joules: dict[str, float] = {}
+    slowest = 0.0
     for key, (call, _) in turns.items():
         began = time.perf_counter()
         calls, fastest = 0, float("inf")
@@ -194,10 +198,11 @@ def _take_turns(turns: dict[str, tuple[Callable[[], Any], int]], found: dict[str
             calls += 1
         found[key]["phases"]["warm_up"] = time.perf_counter() - began
         found[key]["warm_up_calls"] = calls
+        slowest = max(slowest, fastest)
         least = LEAST_CALLS if fastest < seconds else 1
         counts[key] = max(least, min(MOST_CALLS, int(seconds / max(fastest, 1e-7))))
     order = list(turns)
-    for _ in range(rounds):
+    for _ in range(rounds if slowest < SLOW else min(rounds, SLOW_ROUNDS)):
         for key in order:
             call, steps = turns[key]
             energy, taken = Energy(), []

@@ -155,6 +155,8 @@ class GPT(um.Model):
         self.blocks = um.nn.ModuleList([Block(width, heads) for _ in range(layers)])
         self.ln = um.nn.LayerNorm(width)
         self.head = None if tied else um.nn.Linear(width, symbols, bias=False)
+        if tied:  # scores of unit embeddings would start in the hundreds
+            self.tokens.weight = um.Parameter((symbols, width), um.init.normal(std=0.02))
 
     def forward(self, x: Any) -> Any:
         h = self.tokens(x) + self.positions(um.ops.arange(x.shape[1]))
