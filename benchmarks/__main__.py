@@ -8,12 +8,15 @@ processes begin until ``--budget`` seconds are used up. The tables are printed, 
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.native import COMPILERS, FRAMEWORKS, KERAS_BACKENDS, KERAS_WORKLOADS
+from benchmarks.table import put_into, table
 from unimodel.bench.plan import Contestant, Plan
 from unimodel.bench.workloads import WORKLOADS
 from unimodel.cli.bench import carry_out
@@ -53,7 +56,8 @@ def main() -> int:
     parser.add_argument("--budget", type=float, default=840.0, help="seconds after which no second process begins")
     parser.add_argument("--compiled", action="store_true", help="also torch.compile and XLA, ours and by hand; compiling takes a minute or more each")
     parser.add_argument("--no-keras", dest="keras", action="store_false")
-    parser.add_argument("--markdown", type=Path, default=Path("benchmarks.md"))
+    parser.add_argument("--markdown", type=Path, default=Path("benchmarks.md"), help="where to write the table")
+    parser.add_argument("--into", type=Path, default=None, help="a page with marks to write the table between, such as docs/benchmarks.md")
     parser.add_argument("--json", default="benchmarks.json")
     parser.add_argument("--html", type=Path, default=None)
     options = parser.parse_args()
@@ -73,7 +77,12 @@ def main() -> int:
         budget=options.budget,
         time_limit=600.0,
     )
-    return carry_out(plan, options.json, options.html, options.markdown, None)
+    status = carry_out(plan, options.json, options.html, None, None)
+    written = f"`{shlex.join(['python', '-m', 'benchmarks', *sys.argv[1:]])}`\n\n{table(json.loads(Path(options.json).read_text()))}\n"
+    options.markdown.write_text(written)
+    if options.into is not None:
+        put_into(options.into, written.strip())
+    return status
 
 
 if __name__ == "__main__":

@@ -114,12 +114,11 @@ def _lines(curves: Sequence[tuple[str, str, Points]], caption: str, below: str, 
         return across, _TOP + (y1 - scaled(y)) / (y1 - y0) * (_HEIGHT - _TOP - _BOTTOM)
 
     drawn = []
-    for i in range(4):
-        value = y0 + (y1 - y0) * (i + 0.5) / 4
-        real = math.exp(value) if logarithmic else value
-        y = place(xs[0], real)[1]
+    for value in _ticks(math.exp(y0), math.exp(y1)) if logarithmic else _steps(y0, y1):
+        y = place(xs[0], value)[1]
         drawn.append(
-            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/><text x="{_LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{_short(real)}</text>'
+            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text x="{_LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{_short(value)}</text>'
         )
     for x in sorted(set(xs)) if logarithmic else (min(xs), max(xs)):
         across = place(x, ys[0])[0]
@@ -144,10 +143,27 @@ def _lines(curves: Sequence[tuple[str, str, Points]], caption: str, below: str, 
     )
 
 
+def _steps(low: float, high: float) -> list[float]:
+    """Some three to six round numbers between the two."""
+    step = 10.0 ** math.floor(math.log10((high - low) / 3))
+    step *= next(factor for factor in (5, 2, 1) if factor * step <= (high - low) / 3)
+    return [round(i * step, 12) for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Powers of ten between the two, or also their doubles and halves where there are few of them."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1,), (1, 3), (1, 2, 5)):
+        found = [factor * 10.0**power for power in powers for factor in factors if low <= factor * 10.0**power <= high]
+        if len(found) >= 3:
+            break
+    return found
+
+
 def _short(value: float) -> str:
     if abs(value) >= 1e6:
         return f"{value / 1e6:.3g}M"
-    return f"{value / 1e3:.3g}k" if abs(value) >= 1e4 else f"{value:.3g}"
+    return f"{value / 1e3:.3g}k" if abs(value) >= 1e3 else f"{value:.3g}"
 
 
 def _time(seconds: float) -> str:

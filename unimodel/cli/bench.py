@@ -215,7 +215,7 @@ def _checked(option: str, given: list[str], known: Sequence[str]) -> list[str]:
 
 
 def _precisions() -> tuple[str, ...]:
-    from unimodel.runtime import PRECISIONS
+    from unimodel.passes.precision import PRECISIONS
 
     return tuple(PRECISIONS)
 
