@@ -21,11 +21,12 @@ from unimodel.errors import ShapeError, Source, TraceError, UnimodelError, user_
 from unimodel.graph import FLOATS, INTEGERS, Array, ArrayLiteral, Graph, Input, InputKind, Node, TensorSpec, Value
 from unimodel.ops.definition import Op, value_and_grad_op
 from unimodel.regions import reached_values
+from unimodel.tensor_methods import TensorMethods
 
 _ALTERNATIVES = "use um.ops.where(condition, a, b) to choose by element, um.ops.cond to choose a branch, um.ops.scan to loop"
 
 
-class TensorLike:
+class TensorLike(TensorMethods):
     """The operators and methods that tensors, variables and scalars share; each one is an op of the catalogue."""
 
     __slots__ = ()
@@ -123,16 +124,24 @@ class TensorLike:
         return id(self)
 
     def __and__(self, other: Any) -> Tensor:
-        return ops.logical_and(self, other)
+        return ops.logical_and(self, other) if self.dtype == "bool" else ops.bitwise_and(self, other)
 
     def __or__(self, other: Any) -> Tensor:
-        return ops.logical_or(self, other)
+        return ops.logical_or(self, other) if self.dtype == "bool" else ops.bitwise_or(self, other)
 
     def __xor__(self, other: Any) -> Tensor:
-        return ops.logical_xor(self, other)
+        return ops.logical_xor(self, other) if self.dtype == "bool" else ops.bitwise_xor(self, other)
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
     def __invert__(self) -> Tensor:
-        return ops.logical_not(self)
+        return ops.logical_not(self) if self.dtype == "bool" else ops.bitwise_invert(self)
+
+    def __lshift__(self, other: Any) -> Tensor:
+        return ops.bitwise_left_shift(self, other)
+
+    def __rshift__(self, other: Any) -> Tensor:
+        return ops.bitwise_right_shift(self, other)
 
     def __getitem__(self, key: Any) -> Tensor:
         return ops.getitem(self, key)
@@ -145,59 +154,6 @@ class TensorLike:
     def __iter__(self) -> Iterator[Tensor]:
         for i in range(len(self)):
             yield self[i]
-
-    # what PyTorch users write as methods
-    @property
-    def T(self) -> Tensor:
-        return ops.permute_dims(self, tuple(reversed(range(self.ndim))))
-
-    @property
-    def mT(self) -> Tensor:
-        return ops.matrix_transpose(self)
-
-    def size(self, dim: int | None = None) -> Any:
-        return self.shape if dim is None else self.shape[dim]
-
-    def reshape(self, *shape: Any) -> Tensor:
-        return ops.reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
-
-    view = reshape
-
-    def permute(self, *axes: Any) -> Tensor:
-        return ops.permute_dims(self, axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes)
-
-    def transpose(self, dim0: int, dim1: int) -> Tensor:
-        return ops.swapaxes(self, dim0, dim1)
-
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-        return ops.flatten(self, start_dim, end_dim)
-
-    def unsqueeze(self, dim: int) -> Tensor:
-        return ops.expand_dims(self, dim)
-
-    def squeeze(self, dim: int | tuple[int, ...]) -> Tensor:
-        return ops.squeeze(self, dim)
-
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.sum(self, axis=axis, keepdims=keepdims)
-
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.mean(self, axis=axis, keepdims=keepdims)
-
-    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.max(self, axis=axis, keepdims=keepdims)
-
-    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.min(self, axis=axis, keepdims=keepdims)
-
-    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
-        return ops.argmax(self, axis=axis, keepdims=keepdims)
-
-    def astype(self, dtype: str) -> Tensor:
-        return ops.astype(self, dtype)
-
-    def detach(self) -> Tensor:
-        return ops.stop_gradient(self)
 
     # what only a concrete number can do
     def _refuse(self, what: str, remedy: str = _ALTERNATIVES) -> TraceError:

@@ -142,6 +142,12 @@ def _(d: Draws, name: str) -> Call:
     return [d.array(shape), d.array(d.part_of(shape), "nonzero")], {}
 
 
+@generates("bitwise_and")
+def _(d: Draws) -> Call:
+    shape, kind = d.shape(), d.choice("int32", "int64", "bool")
+    return [d.array(d.part_of(shape), kind), d.array(shape, kind)], {}
+
+
 @generates("pow")
 def _(d: Draws) -> Call:
     shape = d.shape()
@@ -223,6 +229,18 @@ def _(d: Draws, name: str) -> Call:
 def _(d: Draws, name: str) -> Call:
     shape = d.shape(1)
     return [d.array(shape, d.choice("distinct", "ties", "int32", "int64")), d.axis(len(shape))], {"keepdims": d.flag()}
+
+
+@generates("arg_sort")
+def _(d: Draws) -> Call:
+    shape = d.shape(1, 3, 20)
+    return [d.array(shape, d.choice("normal", "ties", "special", "int32", "int64", "bool")), d.axis(len(shape))], {"descending": d.flag()}
+
+
+@generates("cumulative_prod")
+def _(d: Draws) -> Call:
+    shape = d.shape(1, 3)
+    return [d.array(shape, d.choice("nonzero", "ties", "int64"))], {"axis": d.axis(len(shape))}
 
 
 @generates("cumulative_sum")

@@ -87,6 +87,11 @@ EMPTY: dict[str, list[tuple[list[Any], dict[str, Any]]]] = {
     "attention": [([Z((0, 2, 3)), Z((0, 4, 3)), Z((0, 4, 3))], {})],
     "cross_entropy": [([Z((0, 3)), Z((0,), "int64")], {})],
     "squared_error": [([Z((0, 3)), Z((0, 3))], {})],
+    "arg_sort": [([Z((0, 3)), 1], {}), ([Z((2, 0)), 1], {})],
+    "cumulative_prod": [([Z((0, 3))], {"axis": 1}), ([Z((2, 0))], {"axis": 1})],
+    "atan2": [([Z((0, 3)), 1.0], {})],
+    "digamma": [([Z((0, 3))], {})],
+    "bitwise_and": [([Z((0, 3), "int64"), Z((1,), "int64")], {})],
 }
 
 
@@ -157,7 +162,7 @@ FLOATS_OF_NOTE = np.array(
 )
 WHOLE_LINE = (
     "negative", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "tanh", "sigmoid", "erf", "floor", "ceil", "round", "square", "isnan", "isfinite", "relu",
-    "leaky_relu", "softplus", "stop_gradient", "elu",
+    "leaky_relu", "softplus", "stop_gradient", "elu", "asinh", "erfc",
 )  # fmt: skip
 _TINY = {"float64": 1e-305, "float32": 1e-36, "float16": 7e-5, "bfloat16": 1e-36}
 
@@ -189,7 +194,9 @@ PAIRS = np.array([(a, b) for a in (0.0, 1.0, -2.0, INF, -INF, NAN) for b in (0.0
 
 
 @pytest.mark.parametrize(
-    "op", ["add", "subtract", "multiply", "true_divide", "pow", "maximum", "minimum", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"]
+    "op",
+    ["add", "subtract", "multiply", "true_divide", "pow", "maximum", "minimum", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"]
+    + ["hypot", "logaddexp", "atan2"],
 )
 def test_pairs_of_note(subject: Subject, op: str) -> None:
     """Every pair of zero, one, a negative number, infinities and NaN, as IEEE 754 and C's pow say."""

@@ -52,6 +52,8 @@ EXACT = frozenset(
         "constant",
         "cast",
         "floor_divide",
+        "bitwise_and",
+        "arg_sort",
     ]
 )
 """Ops that only move, choose or round once: no tolerance at all."""
@@ -79,6 +81,11 @@ ELEMENTWISE = frozenset(
         "squared_error",
         "absolute_error",
         "relu_gradient",
+        "atan2",
+        "asinh",
+        "hypot",
+        "erfinv",
+        "erfc",
     ]
 )
 """Ops each of whose elements must be right to its own size."""

@@ -8,6 +8,8 @@ Rules refer to other ops through this module, so that the files below can be rea
 from unimodel.ops import random as random
 from unimodel.ops.activation import *
 from unimodel.ops.adaptive import *
+from unimodel.ops.arithmetic import *
+from unimodel.ops.arrangement import *
 from unimodel.ops.attention import *
 from unimodel.ops.comparison import *
 from unimodel.ops.control import *
@@ -37,3 +39,7 @@ from unimodel.ops.recurrent import *
 from unimodel.ops.reduction import *
 from unimodel.ops.resizing import *
 from unimodel.ops.samples import Sample as Sample
+from unimodel.ops.scattering import *
+from unimodel.ops.sorting import *
+from unimodel.ops.special import *
+from unimodel.ops.trigonometry import *

@@ -11,7 +11,7 @@ import numpy as np
 import unimodel.ops as ops
 from unimodel.dim import Dim, Size
 from unimodel.errors import ShapeError
-from unimodel.graph import TensorSpec
+from unimodel.graph import INTEGERS, TensorSpec
 from unimodel.ops.creation import default_float
 from unimodel.ops.definition import Application, composite, primitive
 from unimodel.ops.rules import (
@@ -111,6 +111,8 @@ def getitem(x: Any, key: Any) -> Tensor:
             continue
         size = x.shape[axis]
         if isinstance(k, (TensorLike, np.ndarray, list)):
+            if isinstance(k, TensorLike) and k.dtype not in INTEGERS:
+                raise _no_index(f"a tensor of {k.dtype}")
             takes.append((len(shape), k if isinstance(k, TensorLike) else _index_array(k, size)))
             start.append(0)
             stop.append(size)

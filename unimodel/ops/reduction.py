@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import unimodel.ops as ops
@@ -13,6 +13,7 @@ from unimodel.ops.rules import (
     axis_index,
     canonical_axes,
     canonical_axis,
+    known,
     reduced,
 )
 from unimodel.ops.samples import Sample, booleans, distinct, integers, nonzero, normal
@@ -20,16 +21,25 @@ from unimodel.tracing import Tensor
 
 __all__ = [
     "all",
+    "amax",
+    "amin",
     "any",
     "arg_max",
     "arg_min",
     "argmax",
     "argmin",
+    "count_nonzero",
+    "cumprod",
+    "cumsum",
+    "cumulative_prod",
     "cumulative_sum",
+    "logcumsumexp",
     "logsumexp",
     "max",
     "mean",
     "min",
+    "nanmean",
+    "nansum",
     "prod",
     "std",
     "sum",
@@ -186,3 +196,66 @@ def logsumexp(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     top = ops.where(ops.isfinite(top), top, 0.0)
     total = ops.log(sum(ops.exp(x - top), axis=axis, keepdims=True)) + top
     return total if keepdims else ops.squeeze(total, axis)
+
+
+# ------------------------------------------------------------------------------------------- other runs, and names of PyTorch's
+
+
+def _running(x: Tensor, axis: int, combine: Callable[[Tensor, Tensor], Tensor], neutral: float) -> Tensor:
+    """Each element combined with all before it, in ``log2(n)`` rounds (Hillis and Steele 1986): the gradient needs no division, and no loop."""
+    size, step = known(x.shape[axis]), 1
+    while step < size:
+        edge = tuple(step if i == axis else s for i, s in enumerate(x.shape))
+        start, stop = [0] * x.ndim, list(x.shape)
+        stop[axis] = size - step
+        x = combine(x, ops.concat([ops.full(edge, neutral, dtype=x.dtype), ops.slice(x, tuple(start), tuple(stop), (1,) * x.ndim)], axis=axis))
+        step *= 2
+    return x
+
+
+@composite(canonical=canonical_axis, samples=[Sample(nonzero(2, 5), axis=1), Sample(integers(-3, 4, 4), axis=0, gradient=False)])
+def cumulative_prod(x: Tensor, axis: int = -1) -> Tensor:
+    """Running products along one axis, of x's shape; booleans and int32 in int64. Its gradient is exact at zeros too."""
+    return _running(ops.astype(x, "int64") if x.dtype in ("bool", "int32") else x, axis, ops.multiply, 1.0)
+
+
+def logcumsumexp(x: Any, axis: int = -1) -> Tensor:
+    """``log(cumulative_sum(exp(x)))`` along one axis without overflow."""
+    x = ops.asarray(x)
+    return _running(x, axis_index(axis, x.ndim), ops.logaddexp, -float("inf"))
+
+
+def cumsum(input: Any, dim: int) -> Tensor:
+    """PyTorch's name for ``cumulative_sum``."""
+    return cumulative_sum(input, axis=dim)
+
+
+def cumprod(input: Any, dim: int) -> Tensor:
+    """PyTorch's name for ``cumulative_prod``."""
+    return cumulative_prod(input, axis=dim)
+
+
+def amax(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """PyTorch's name for ``max`` over any dimensions."""
+    return max(input, axis=dim, keepdims=keepdim)
+
+
+def amin(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """PyTorch's name for ``min`` over any dimensions."""
+    return min(input, axis=dim, keepdims=keepdim)
+
+
+def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """How many elements are not 0, over ``axis``; int64."""
+    return sum(ops.not_equal(x, 0), axis=axis, keepdims=keepdims)
+
+
+def nansum(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The sum over ``axis`` of what is not NaN."""
+    return sum(ops.where(ops.isnan(x), 0.0, x), axis=axis, keepdims=keepdims)
+
+
+def nanmean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The mean over ``axis`` of what is not NaN; NaN where nothing is left."""
+    there = ops.astype(ops.logical_not(ops.isnan(x)), x.dtype)
+    return nansum(x, axis, keepdims) / sum(there, axis=axis, keepdims=keepdims)

@@ -270,6 +270,16 @@ lower.calls(
 )  # fmt: skip  # a table reads better in rows
 
 
+@lower("erfinv", "lgamma")
+def _(call: Call, x: Any) -> Any:
+    return npx.erfinv(x) if call.node.op.name == "erfinv" else npx.gammaln(x)
+
+
+@lower("atan2", "bitwise_and")
+def _(call: Call, a: Any, b: Any) -> Any:
+    return (snp.arctan2 if call.node.op.name == "atan2" else snp.bitwise_and)(*same_shape(call, a, b))
+
+
 @lower("erf")
 def _(call: Call, x: Any) -> Any:
     y = npx.erf(x)  # MXNet's gradient has a constant in float32
@@ -504,6 +514,45 @@ def cut(call: Call, x: Any, shape: Sequence[Any], start: Sequence[Any], stop: Se
 @lower("take")
 def _(call: Call, x: Any, indices: Any) -> Any:
     return legacy(sym.take, x, indices, axis=call.attrs["axis"], mode="raise")  # the default clips indices that are out of range
+
+
+@lower("arg_sort")
+def _(call: Call, x: Any) -> Any:
+    """MXNet's order of equal elements is any, and of NaN none. So: in any order, then once more by whole numbers that have none equal."""
+    shape, axis, dtype = call.specs[0].shape, call.attrs["axis"], call.specs[0].dtype
+    size, rest = shape[axis], [s for i, s in enumerate(shape) if i != axis]
+    axes = [*(i for i in range(len(shape)) if i != axis), axis]
+    x = legacy(sym.BlockGrad, reshape(call, transpose(call, cast(x, "int32") if dtype == "bool" else x, shape, axes), (-1, size)))
+    nan = cast(snp.isnan(x), "int64") if dtype in FLOATS else snp.zeros_like(cast(x, "int64"))
+    if dtype in FLOATS:
+        x = select(snp.isnan(x), internal.full(shape=(math.prod(rest), size), value=math.inf, dtype=dtype), x)
+    order = cast(legacy(sym.argsort, x, axis=1, dtype="int64"), "int64")
+    flat = order + call.build.literal(np.arange(math.prod(rest), dtype="int64")[:, None] * size)
+    ordered, nan = (reshape(call, legacy(sym.take, reshape(call, v, (-1,)), flat), (-1, size)) for v in (x, nan))
+    new = (
+        snp.not_equal(
+            cut(call, ordered, (math.prod(rest), size), (0, 1), (math.prod(rest), size)),
+            cut(call, ordered, (math.prod(rest), size), (0, 0), (math.prod(rest), size - 1)),
+        )
+        if size > 1
+        else None
+    )
+    rank = (
+        snp.zeros_like(order)
+        if new is None
+        else snp.cumsum(
+            cast(legacy(sym.Concat, internal.full(shape=(math.prod(rest), 1), value=0, dtype="int64"), cast(new, "int64"), dim=1), "int64"),
+            axis=1,
+            dtype="int64",
+        )
+    )
+    rank = rank + nan  # they stand last, beside the infinities
+    if call.attrs["descending"]:
+        rank = snp.negative(rank)
+    key = cast(legacy(sym.sort, rank * size + order, axis=1), "int64")
+    found = cast(key - size * cast(snp.floor(internal.true_divide_scalar(cast(key, "float64"), scalar=float(size))), "int64"), "int64")
+    back = [axes.index(i) for i in range(len(shape))]
+    return transpose(call, reshape(call, found, [*rest, size]), [*rest, size], back)
 
 
 @lower("take_gradient")

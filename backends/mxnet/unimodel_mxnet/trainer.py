@@ -12,7 +12,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from unimodel.backend import Backend, CompileOptions, Executable
 from unimodel.errors import BackendError, ShapeError, UnimodelError, UnsupportedError
-from unimodel.graph import Graph, Value
+from unimodel.graph import Graph, Node, Value
 from unimodel.ops.definition import value_and_grad_op
 from unimodel.passes import prepare
 from unimodel.regions import every_node
@@ -269,10 +269,16 @@ HEAVY = frozenset(("conv", "lstm", "gru", "rnn"))
 """What MXNet differentiates faster than core does: with these in a region it is the one who does."""
 
 
+CORE_GRADIENT = frozenset(("erfinv", "lgamma", "cholesky_factor", "triangular_solve", "solve_square", "thin_qr", "eigen_symmetric", "thin_svd", "slogdet"))
+"""Ops whose gradient MXNet lacks, has to float32's digits or has wrong (zeros without an error): programs that differentiate them are core's to differentiate."""
+
+
 def prepared(backend: Backend, graph: Graph, options: CompileOptions) -> tuple[Graph, str]:
     """The graph ready to be lowered, and who differentiates it."""
     regions = [n for n in graph.nodes if n.op is value_and_grad_op]
     wish = options.differentiation
+    if any(holds(r, CORE_GRADIENT, backend) for r in regions):
+        regions = []
     if regions and (wish == "native" or (wish == "auto" and any(n.op.name in HEAVY for r in regions for n in r.attrs["body"].nodes))):
         native = prepare(graph, lambda node: node.op.name == "max_pool" or backend.lowerings.accepts(node), native_regions=True)
         try:
@@ -282,3 +288,13 @@ def prepared(backend: Backend, graph: Graph, options: CompileOptions) -> tuple[G
             if wish == "native":
                 raise
     return prepare(graph, backend.lowerings.accepts), "core"
+
+
+def holds(node: Node, names: Collection[str], backend: Backend) -> bool:
+    """Whether a node is one of these ops, or has one inside."""
+    if any(holds(inner, names, backend) for body in bodies(node).values() for inner in body.nodes):
+        return True
+    if node.op.composite and not backend.lowerings.accepts(node):
+        body = node.op.decompose(node.specs, dict(node.attrs), next((v.spec.dtype for v in node.outputs if v.spec.is_float), "float32"))
+        return any(holds(inner, names, backend) for inner in body.nodes)
+    return node.op.name in names

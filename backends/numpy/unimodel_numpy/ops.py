@@ -18,7 +18,7 @@ lower.calls(
     sqrt=np.sqrt, sin=np.sin, cos=np.cos, tanh=np.tanh, floor=np.floor, ceil=np.ceil, round=np.round,
     equal=np.equal, not_equal=np.not_equal, less=np.less, less_equal=np.less_equal, greater=np.greater, greater_equal=np.greater_equal,
     logical_and=np.logical_and, logical_or=np.logical_or, logical_xor=np.logical_xor, logical_not=np.logical_not,
-    isnan=np.isnan, isfinite=np.isfinite, where=np.where, matmul=np.matmul,
+    isnan=np.isnan, isfinite=np.isfinite, where=np.where, matmul=np.matmul, atan2=np.arctan2, bitwise_and=np.bitwise_and,
 )  # fmt: skip  # a table reads better in rows
 
 
@@ -48,11 +48,19 @@ def _(node: Any, x: Any) -> Any:
     return 0.5 * (1.0 + np.tanh(0.5 * x)) if x.dtype == "float16" else np.exp(-np.logaddexp(0.0, -x)).astype(x.dtype)
 
 
-@lower("erf")
+@lower("erf", "erfinv", "lgamma", "digamma", "erfc")
 def _(node: Any, x: Any) -> Any:
-    from scipy.special import erf
+    import scipy.special
 
-    return erf(x)
+    return getattr(scipy.special, {"lgamma": "gammaln"}.get(node.op.name, node.op.name))(x)
+
+
+@lower("arg_sort")
+def _(node: Any, x: Any) -> Any:
+    axis = node.attrs["axis"]
+    if not node.attrs["descending"]:
+        return np.argsort(x, axis=axis, kind="stable")
+    return x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)  # equal elements keep their order
 
 
 @lower("sum", "prod", "max", "min", "all", "any")

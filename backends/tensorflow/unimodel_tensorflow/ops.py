@@ -58,10 +58,12 @@ def transpose(x: Any, axes: Sequence[int]) -> Any:
 UNARY = {
     "negative": raw.Neg, "abs": raw.Abs, "sign": raw.Sign, "exp": raw.Exp, "expm1": raw.Expm1, "log": raw.Log, "log1p": raw.Log1p,
     "sqrt": raw.Sqrt, "sin": raw.Sin, "cos": raw.Cos, "tanh": raw.Tanh, "sigmoid": raw.Sigmoid, "logical_not": raw.LogicalNot, "square": raw.Square,
+    "asinh": raw.Asinh, "erfinv": raw.Erfinv, "erfc": raw.Erfc, "lgamma": raw.Lgamma, "digamma": raw.Digamma,
 }  # fmt: skip  # a table reads better in rows
 BINARY = {
     "add": raw.AddV2, "subtract": raw.Sub, "multiply": raw.Mul, "true_divide": raw.RealDiv, "pow": raw.Pow, "logical_and": raw.LogicalAnd,
     "logical_or": raw.LogicalOr, "logical_xor": raw.NotEqual, "equal": raw.Equal, "not_equal": raw.NotEqual,
+    "atan2": lambda x, y: raw.Atan2(y=x, x=y),
 }  # fmt: skip  # a table reads better in rows
 ORDER = {
     "maximum": raw.Maximum, "minimum": raw.Minimum, "less": raw.Less, "less_equal": raw.LessEqual,
@@ -307,7 +309,7 @@ def _number(size: Any) -> Any:
     return constant(size) if isinstance(size, int) else size
 
 
-def _like(x: Any, number: int) -> Any:
+def _like(x: Any, number: float) -> Any:
     return constant(number, x.dtype.name)
 
 
@@ -316,6 +318,37 @@ def _to_last(x: Any, axis: int) -> Any:
     axes = list(range(x.shape.rank))
     axes[axis], axes[-1] = axes[-1], axes[axis]
     return transpose(x, axes) if axis != axes[axis] else x
+
+
+@lower("bitwise_and")
+def _(node: Any, x: Any, y: Any) -> Any:
+    return (raw.LogicalAnd if x.dtype == tf.bool else raw.BitwiseAnd)(x=x, y=y)
+
+
+@lower("arg_sort")
+def _(node: Any, x: Any) -> Any:
+    axis, nan = node.attrs["axis"], None
+    x = _to_last(x, axis)
+    if x.dtype.is_floating:  # the kernel has no place for NaN, which is the largest
+        nan = raw.IsNan(x=x)
+        x = raw.SelectV2(condition=nan, t=_like(x, math.inf), e=x)
+    order = _largest_first(x, node)
+    if nan is not None:  # once more, by whether they are NaN: infinities stay in their places
+        again = _largest_first(raw.GatherV2(params=raw.Cast(x=nan, DstT=tf.int32), indices=order, axis=_last(x), batch_dims=x.shape.rank - 1), node)
+        order = raw.GatherV2(params=order, indices=again, axis=_last(x), batch_dims=x.shape.rank - 1)
+    return _to_last(raw.Cast(x=order, DstT=tf.int64), axis)
+
+
+def _last(x: Any) -> Any:
+    return constant(x.shape.rank - 1, "int32")
+
+
+def _largest_first(x: Any, node: Any) -> Any:
+    """Indices along the last axis in the node's order, which the kernel knows only downwards; of equals the first comes first."""
+    x = raw.Cast(x=x, DstT=tf.int32) if x.dtype == tf.bool else x
+    if not node.attrs["descending"]:
+        x = raw.Neg(x=x) if x.dtype.is_floating else raw.Invert(x=x)  # -1 - x, which has no overflow
+    return raw.TopKV2(input=x, k=raw.Cast(x=_number(node.size(node.inputs[0].spec.shape[node.attrs["axis"]])), DstT=tf.int32), sorted=True).indices
 
 
 @lower("take_along_axis")

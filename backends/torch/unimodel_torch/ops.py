@@ -47,7 +47,8 @@ lower.calls(
     equal=operator.eq, not_equal=operator.ne, less=operator.lt, less_equal=operator.le, greater=operator.gt, greater_equal=operator.ge,
     logical_and=torch.logical_and, logical_or=torch.logical_or, logical_xor=torch.logical_xor, logical_not=torch.logical_not,
     isnan=torch.isnan, isfinite=torch.isfinite, where=torch.where, stop_gradient=torch.detach,
-    relu=torch.relu, silu=F.silu, linear=F.linear,
+    relu=torch.relu, silu=F.silu, linear=F.linear, atan2=torch.atan2, bitwise_and=torch.bitwise_and, asinh=torch.asinh, hypot=torch.hypot,
+    logaddexp=torch.logaddexp, erfinv=torch.erfinv, erfc=torch.erfc, lgamma=torch.lgamma,
 )  # fmt: skip  # a table reads better in rows
 
 
@@ -116,6 +117,11 @@ def _(node: Any, x: Any) -> Any:
 
 
 # ------------------------------------------------------------------------------------------------- manipulation and indexing
+
+
+@lower("arg_sort")
+def _(node: Any, x: Any) -> Any:
+    return torch.argsort(x, dim=node.attrs["axis"], descending=node.attrs["descending"], stable=True)
 
 
 @lower("permute_dims")

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import autograd.numpy as np
+import numpy
 from autograd import make_vjp
 from autograd.extend import notrace_primitive as opaque
-from autograd.scipy.special import erf, expit
+from autograd.scipy.special import erf, erfinv, expit, gammaln
 
 from unimodel.backend import Lowerings, literal
 from unimodel.ops.pooling import pool_geometry
@@ -27,7 +28,16 @@ SAME_NAME = """
     equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor logical_not isnan isfinite
 """
 
-lower.calls(**{name: getattr(np, name) for name in SAME_NAME.split()}, pow=np.power, sigmoid=expit, erf=erf)
+lower.calls(
+    **{name: getattr(np, name) for name in SAME_NAME.split()},
+    pow=np.power,
+    sigmoid=expit,
+    erf=erf,
+    erfinv=erfinv,
+    lgamma=gammaln,
+    atan2=np.arctan2,
+    bitwise_and=opaque(numpy.bitwise_and),
+)
 lower("constant")(literal)
 lower("extent")(lambda node: np.array(node.attrs["dim"], node.attrs["dtype"]))
 lower("iota")(lambda node: np.arange(node.attrs["start"], node.attrs["stop"], node.attrs["step"]).astype(node.attrs["dtype"]))
@@ -90,6 +100,18 @@ def _(node: Any, x: Any) -> Any:
 def _(node: Any, x: Any) -> Any:
     dtype = node.outputs[0].spec.dtype
     return np.cumsum(x, node.attrs["axis"], *([] if x.dtype == dtype else [dtype]))
+
+
+@lower("arg_sort")
+def _(node: Any, x: Any) -> Any:
+    axis, size = node.attrs["axis"], x.shape[node.attrs["axis"]]
+
+    def order(x: Any) -> Any:
+        if not node.attrs["descending"]:
+            return numpy.argsort(x, axis=axis, kind="stable")
+        return size - 1 - numpy.flip(numpy.argsort(numpy.flip(x, axis), axis=axis, kind="stable"), axis)
+
+    return opaque(order)(x)
 
 
 @lower("flip")

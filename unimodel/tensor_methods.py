@@ -1,0 +1,316 @@
+"""What users of PyTorch and NumPy write as methods of a tensor. Each is an op of the catalogue and does nothing of its own.
+
+Reductions take NumPy's ``axis`` and ``keepdims`` or PyTorch's ``dim`` and ``keepdim``. A traced tensor never changes: PyTorch's methods that end in ``_`` are not
+here, and ``x.at[key].set(value)`` gives a new tensor where NumPy would write ``x[key] = value``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from unimodel.errors import TraceError
+
+if TYPE_CHECKING:
+    from unimodel.dim import Size
+    from unimodel.tracing import Tensor
+
+
+def _reduction(name: str) -> Callable[..., Tensor]:
+    """A reduction as a method, with the arguments of either library."""
+
+    def method(self: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:
+        result: Tensor = getattr(ops, name)(self, axis=axis if dim is None else dim, keepdims=keepdims or keepdim, **options)
+        return result
+
+    method.__name__, method.__doc__ = name, f"``um.ops.{name}`` of this tensor; ``dim`` and ``keepdim`` are PyTorch's names for ``axis`` and ``keepdims``."
+    return method
+
+
+def _unary(name: str) -> Callable[[Any], Tensor]:
+    def method(self: Any) -> Tensor:
+        result: Tensor = getattr(ops, name)(self)
+        return result
+
+    method.__name__, method.__doc__ = name, f"``um.ops.{name}`` of this tensor."
+    return method
+
+
+class TensorMethods:
+    """The methods that tensors, variables and scalars share."""
+
+    __slots__ = ()
+    if TYPE_CHECKING:
+
+        @property
+        def shape(self) -> tuple[Size, ...]: ...
+
+        @property
+        def dtype(self) -> str: ...
+
+        @property
+        def ndim(self) -> int: ...
+
+    # shapes
+    @property
+    def T(self) -> Tensor:
+        return ops.permute_dims(self, tuple(reversed(range(self.ndim))))
+
+    @property
+    def mT(self) -> Tensor:
+        return ops.matrix_transpose(self)
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        return self.ndim
+
+    def numel(self) -> Size:
+        from unimodel.dim import product
+
+        return product(self.shape)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return ops.reshape(self, _sizes(shape))
+
+    view = reshape
+
+    def view_as(self, other: Any) -> Tensor:
+        return ops.reshape(self, other.shape)
+
+    def permute(self, *axes: Any) -> Tensor:
+        return ops.permute_dims(self, _sizes(axes))
+
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
+        return ops.swapaxes(self, dim0, dim1)
+
+    swapaxes = transpose
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        return ops.flatten(self, start_dim, end_dim)
+
+    def unflatten(self, dim: int, sizes: Sequence[int]) -> Tensor:
+        return ops.unflatten(self, dim, sizes)
+
+    def unsqueeze(self, dim: int) -> Tensor:
+        return ops.expand_dims(self, dim)
+
+    def squeeze(self, dim: int | tuple[int, ...] | None = None) -> Tensor:
+        return ops.squeeze(self, tuple(i for i, s in enumerate(self.shape) if isinstance(s, int) and s == 1) if dim is None else dim)
+
+    def expand(self, *sizes: Any) -> Tensor:
+        return ops.expand(self, *sizes)
+
+    def expand_as(self, other: Any) -> Tensor:
+        return ops.broadcast_to(self, other.shape)
+
+    def repeat(self, *sizes: Any) -> Tensor:
+        """PyTorch's: the whole tensor several times along each dimension (``um.ops.tile``)."""
+        return ops.tile(self, _sizes(sizes))
+
+    def repeat_interleave(self, repeats: Any, dim: int | None = None) -> Tensor:
+        return ops.repeat(self, repeats, dim)
+
+    def split(self, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+        return ops.split(self, split_size, dim)
+
+    def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+        return ops.chunk(self, chunks, dim)
+
+    def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
+        return ops.unstack(self, dim)
+
+    def roll(self, shifts: Any, dims: Any = None) -> Tensor:
+        return ops.roll(self, shifts, dims)
+
+    def flip(self, *dims: Any) -> Tensor:
+        return ops.flip(self, axis=_sizes(dims))
+
+    def contiguous(self) -> Any:
+        """The tensor itself: how a traced tensor lies in memory is the backend's to decide."""
+        return self
+
+    # reductions
+    sum = _reduction("sum")
+    mean = _reduction("mean")
+    prod = _reduction("prod")
+    max = _reduction("max")
+    min = _reduction("min")
+    amax = _reduction("max")
+    amin = _reduction("min")
+    all = _reduction("all")
+    any = _reduction("any")
+    argmax = _reduction("argmax")
+    argmin = _reduction("argmin")
+    logsumexp = _reduction("logsumexp")
+    median = _reduction("median")
+
+    def var(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False, correction: float) -> Tensor:
+        """The variance; ``correction`` must be said, since PyTorch's default is 1 and NumPy's 0."""
+        return ops.var(self, axis=axis if dim is None else dim, keepdims=keepdims or keepdim, correction=correction)
+
+    def std(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False, correction: float) -> Tensor:
+        """The square root of ``var``; ``correction`` must be said, since PyTorch's default is 1 and NumPy's 0."""
+        return ops.std(self, axis=axis if dim is None else dim, keepdims=keepdims or keepdim, correction=correction)
+
+    def norm(self, p: float = 2.0, dim: Any = None, keepdim: bool = False) -> Tensor:
+        return ops.vector_norm(self, axis=dim, keepdims=keepdim, ord=p)
+
+    def cumsum(self, dim: int) -> Tensor:
+        return ops.cumulative_sum(self, axis=dim)
+
+    def cumprod(self, dim: int) -> Tensor:
+        return ops.cumulative_prod(self, axis=dim)
+
+    # element by element
+    abs = _unary("abs")
+    ceil = _unary("ceil")
+    cos = _unary("cos")
+    erf = _unary("erf")
+    exp = _unary("exp")
+    expm1 = _unary("expm1")
+    floor = _unary("floor")
+    isfinite = _unary("isfinite")
+    isnan = _unary("isnan")
+    log = _unary("log")
+    log1p = _unary("log1p")
+    neg = _unary("negative")
+    reciprocal = _unary("reciprocal")
+    relu = _unary("relu")
+    round = _unary("round")
+    rsqrt = _unary("rsqrt")
+    sigmoid = _unary("sigmoid")
+    sign = _unary("sign")
+    sin = _unary("sin")
+    sqrt = _unary("sqrt")
+    square = _unary("square")
+    tanh = _unary("tanh")
+
+    def clamp(self, min: Any = None, max: Any = None) -> Tensor:
+        return ops.clip(self, min, max)
+
+    clip = clamp
+
+    def pow(self, exponent: Any) -> Tensor:
+        return ops.pow(self, exponent)
+
+    def softmax(self, dim: int) -> Tensor:
+        return ops.softmax(self, axis=dim)
+
+    def log_softmax(self, dim: int) -> Tensor:
+        return ops.log_softmax(self, axis=dim)
+
+    def where(self, condition: Any, other: Any) -> Tensor:
+        return ops.where(condition, self, other)
+
+    def masked_fill(self, mask: Any, value: Any) -> Tensor:
+        return ops.masked_fill(self, mask, value)
+
+    # products
+    def matmul(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)
+
+    mm = bmm = dot = matmul
+
+    def tril(self, diagonal: int = 0) -> Tensor:
+        return ops.tril(self, diagonal)
+
+    def triu(self, diagonal: int = 0) -> Tensor:
+        return ops.triu(self, diagonal)
+
+    # order and indices
+    def sort(self, dim: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
+        """PyTorch's: the elements in order, and their indices."""
+        return ops.topk(self, int(self.shape[dim]), dim, descending)
+
+    def argsort(self, dim: int = -1, descending: bool = False) -> Tensor:
+        return ops.argsort(self, dim, descending)
+
+    def topk(self, k: int, dim: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
+        return ops.topk(self, k, dim, largest)
+
+    def gather(self, dim: int, index: Any) -> Tensor:
+        return ops.gather(self, dim, index)
+
+    def scatter(self, dim: int, index: Any, src: Any) -> Tensor:
+        return ops.scatter(self, dim, index, src)
+
+    def scatter_add(self, dim: int, index: Any, src: Any) -> Tensor:
+        return ops.scatter_add(self, dim, index, src)
+
+    def index_select(self, dim: int, index: Any) -> Tensor:
+        return ops.index_select(self, dim, index)
+
+    def index_add(self, dim: int, index: Any, source: Any, alpha: float = 1.0) -> Tensor:
+        return ops.index_add(self, dim, index, source, alpha)
+
+    @property
+    def at(self) -> At:
+        """Updates at an index that give a new tensor: ``x.at[key].set(value)``, ``add``, ``multiply``, ``divide`` (JAX's way)."""
+        return At(self)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise TraceError(
+            "a traced tensor cannot be changed in place.",
+            expected="an op that gives a new tensor",
+            given="x[key] = value",
+            remedy="write x = x.at[key].set(value), or choose by a mask with um.ops.where(mask, value, x)",
+        )
+
+    # dtypes
+    def astype(self, dtype: Any) -> Tensor:
+        return ops.astype(self, dtype)
+
+    to = type = astype
+
+    def type_as(self, other: Any) -> Tensor:
+        return ops.astype(self, other.dtype)
+
+    def float(self) -> Tensor:
+        """The tensor in the trainer's float dtype."""
+        from unimodel.ops.creation import default_float
+
+        return ops.astype(self, default_float())
+
+    def long(self) -> Tensor:
+        return ops.astype(self, "int64")
+
+    def bool(self) -> Tensor:
+        return ops.astype(self, "bool")
+
+    def detach(self) -> Tensor:
+        return ops.stop_gradient(self)
+
+
+class At:
+    """A tensor of which a part is to be updated: ``x.at``, then ``x.at[key]``."""
+
+    __slots__ = ("key", "tensor")
+
+    def __init__(self, tensor: Any, key: Any = ...) -> None:
+        self.tensor = tensor
+        self.key = key
+
+    def __getitem__(self, key: Any) -> At:
+        return At(self.tensor, key)
+
+    def set(self, value: Any) -> Tensor:
+        return ops.index_update(self.tensor, self.key, value)
+
+    def add(self, value: Any) -> Tensor:
+        return ops.index_update(self.tensor, self.key, value, "add")
+
+    def multiply(self, value: Any) -> Tensor:
+        return ops.index_update(self.tensor, self.key, value, "multiply")
+
+    def divide(self, value: Any) -> Tensor:
+        return ops.index_update(self.tensor, self.key, value, "divide")
+
+
+def _sizes(given: tuple[Any, ...]) -> Any:
+    """PyTorch's two ways of giving several numbers: one by one, or as one tuple."""
+    return given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
+
+
+import unimodel.ops as ops  # noqa: E402  at the end, because ops are made of tensors and tensors' methods are ops
