@@ -44,7 +44,7 @@ def positive(x: Any) -> Tensor:
 
 def reciprocal(x: Any) -> Tensor:
     """``1 / x``."""
-    return 1.0 / ops.as_float(x)
+    return ops.true_divide(1.0, ops.as_float(x))
 
 
 def trunc(x: Any) -> Tensor:
@@ -55,7 +55,7 @@ def trunc(x: Any) -> Tensor:
 
 def frac(x: Any) -> Tensor:
     """``x - trunc(x)``."""
-    return x - trunc(x)
+    return ops.subtract(x, trunc(x))
 
 
 def isinf(x: Any) -> Tensor:
@@ -78,30 +78,30 @@ def copysign(x1: Any, x2: Any) -> Tensor:
 
 def nan_to_num(x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
     """x with other numbers for NaN and the infinities, by default 0 and the largest and least that the dtype has."""
-    x = ops.asarray(x)
-    if not x.spec.is_float:
-        return x
-    largest = 3.3895313892515355e38 if x.dtype == "bfloat16" else float(np.finfo(x.dtype).max)
-    x = ops.where(ops.isnan(x), nan, x)
+    given = ops.asarray(x)
+    if not given.spec.is_float:
+        return given
+    largest = 3.3895313892515355e38 if given.dtype == "bfloat16" else float(np.finfo(given.dtype).max)
+    x = ops.where(ops.isnan(given), nan, given)
     x = ops.where(ops.equal(x, math.inf), largest if posinf is None else posinf, x)
     return ops.where(ops.equal(x, -math.inf), -largest if neginf is None else neginf, x)
 
 
 def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     """``input + weight * (end - input)``, which is exactly ``input`` at weight 0."""
-    return input + weight * (end - input)
+    return ops.add(input, weight * (end - input))
 
 
 def addcmul(input: Any, tensor1: Any, tensor2: Any, value: float = 1.0) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
     product = tensor1 * tensor2
-    return input + (product if value == 1 else value * product)
+    return ops.add(input, product if value == 1 else value * product)
 
 
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, value: float = 1.0) -> Tensor:
     """``input + value * tensor1 / tensor2``."""
     quotient = tensor1 / tensor2
-    return input + (quotient if value == 1 else value * quotient)
+    return ops.add(input, quotient if value == 1 else value * quotient)
 
 
 # --------------------------------------------------------------------------------------------------------------------- bits
@@ -150,7 +150,7 @@ bitwise_not = bitwise_invert
 
 def bitwise_left_shift(x1: Any, x2: Any) -> Tensor:
     """The bits moved up by ``x2`` places, from 0 to fewer than the dtype has: ``x1 * 2 ** x2``."""
-    return x1 * _power_of_two(x1, x2)
+    return ops.multiply(x1, _power_of_two(x1, x2))
 
 
 def bitwise_right_shift(x1: Any, x2: Any) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,21 +44,21 @@ __all__ = [
 
 def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
     """The elements moved by ``shift`` places along ``axis``, those that fall off the end put in front; without an axis those of the flattened tensor."""
-    x = ops.asarray(x)
+    result = ops.asarray(x)
     if axis is None:
         if not isinstance(shift, int):
             raise ShapeError("several shifts need as many axes.", given=f"shift={shift}", remedy="name the axes")
-        return ops.reshape(roll(ops.reshape(x, (-1,)), shift, 0), x.shape)
+        return ops.reshape(roll(ops.reshape(result, (-1,)), shift, 0), result.shape)
     axes = [axis] if isinstance(axis, int) else list(axis)
     shifts = [shift] * len(axes) if isinstance(shift, int) else list(shift)
     if len(axes) != len(shifts):
         raise ShapeError("each axis needs a shift.", expected=f"{len(axes)} shifts", given=f"shift={shift}, axis={axis}")
-    for a, s in zip((axis_index(a, x.ndim) for a in axes), shifts, strict=True):
-        size = known(x.shape[a])
+    for a, s in zip((axis_index(a, result.ndim) for a in axes), shifts, strict=True):
+        size = known(result.shape[a])
         at = -s % size if size else 0
         if at:
-            x = ops.concat([cut_axis(x, a, at, size), cut_axis(x, a, 0, at)], axis=a)
-    return x
+            result = ops.concat([cut_axis(result, a, at, size), cut_axis(result, a, 0, at)], axis=a)
+    return result
 
 
 def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Tensor:
@@ -158,7 +159,7 @@ def linspace(start: Any, stop: Any, num: int, *, dtype: str | None = None, endpo
         return ops.asarray(np.linspace(float(start), float(stop), num, endpoint=endpoint), dtype=dtype)
     steps = builtins.max(num - 1 if endpoint else num, 1)
     part = ops.asarray(np.arange(num) / steps)
-    return start * (1.0 - part) + stop * part
+    return ops.add(start * (1.0 - part), stop * part)
 
 
 def ravel(x: Any) -> Tensor:
@@ -170,10 +171,8 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
     """One dimension made several, of which one size may be -1."""
     x = ops.asarray(input)
     axis = axis_index(dim, x.ndim)
-    sizes = list(sizes)
-    if -1 in sizes:
-        sizes[sizes.index(-1)] = x.shape[axis] // int(np.prod([s for s in sizes if s != -1]))  # type: ignore[call-overload]  # a symbolic size stays one
-    return ops.reshape(x, (*x.shape[:axis], *sizes, *x.shape[axis + 1 :]))
+    rest = x.shape[axis] // math.prod(s for s in sizes if s != -1)
+    return ops.reshape(x, (*x.shape[:axis], *(rest if s == -1 else s for s in sizes), *x.shape[axis + 1 :]))
 
 
 def movedim(input: Any, source: Any, destination: Any) -> Tensor:
@@ -187,26 +186,26 @@ def movedim(input: Any, source: Any, destination: Any) -> Tensor:
 
 def rot90(x: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tensor:
     """Turned by 90 degrees ``k`` times, from the first of ``axes`` towards the second."""
-    x = ops.asarray(x)
-    a, b = (axis_index(i, x.ndim) for i in axes)
-    axes_of((a, b), x.ndim)
+    given = ops.asarray(x)
+    a, b = (axis_index(i, given.ndim) for i in axes)
+    axes_of((a, b), given.ndim)
     if k % 4 == 2:
-        return ops.flip(x, axis=(a, b))
+        return ops.flip(given, axis=(a, b))
     if k % 4 == 0:
-        return x
-    return ops.swapaxes(ops.flip(x, axis=b), a, b) if k % 4 == 1 else ops.flip(ops.swapaxes(x, a, b), axis=b)
+        return given
+    return ops.swapaxes(ops.flip(given, axis=b), a, b) if k % 4 == 1 else ops.flip(ops.swapaxes(given, a, b), axis=b)
 
 
 def diff(x: Any, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Tensor:
     """Differences of neighbours along one axis, ``n`` times over; ``prepend`` and ``append`` are put at the ends first."""
-    x = ops.asarray(x)
-    axis = axis_index(axis, x.ndim)
-    pieces = [p for p in (prepend, x, append) if p is not None]
-    x = ops.concat(pieces, axis=axis) if len(pieces) > 1 else x
+    result = ops.asarray(x)
+    axis = axis_index(axis, result.ndim)
+    pieces = [p for p in (prepend, result, append) if p is not None]
+    result = ops.concat(pieces, axis=axis) if len(pieces) > 1 else result
     for _ in range(n):
-        size = known(x.shape[axis])
-        x = cut_axis(x, axis, 1, size) - cut_axis(x, axis, 0, size - 1)
-    return x
+        size = known(result.shape[axis])
+        result = cut_axis(result, axis, 1, size) - cut_axis(result, axis, 0, size - 1)
+    return result
 
 
 def atleast_1d(x: Any) -> Tensor:

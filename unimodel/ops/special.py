@@ -138,4 +138,4 @@ def digamma(x: Tensor) -> Tensor:
     series: Any = 0.0
     for coefficient in reversed(BERNOULLI):
         series = (series + coefficient) * inverse
-    return total + ops.log(z) - 0.5 / z - series
+    return ops.subtract(total + ops.log(z) - 0.5 / z, series)
