@@ -23,7 +23,7 @@ from unimodel.errors import BackendError, ShapeError, UnimodelError, Unsupported
 from unimodel.graph import Graph, Node, Value
 from unimodel.ops.definition import value_and_grad_op
 from unimodel.passes import prepare
-from unimodel.regions import every_node
+from unimodel.regions import bodies, every_node
 from unimodel_mxnet.arrays import MxnetStore, device_array, reason, shapes, shared_array
 from unimodel_mxnet.control import held
 from unimodel_mxnet.model import Build

@@ -28,16 +28,8 @@ SAME_NAME = """
     equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor logical_not isnan isfinite
 """
 
-lower.calls(
-    **{name: getattr(np, name) for name in SAME_NAME.split()},
-    pow=np.power,
-    sigmoid=expit,
-    erf=erf,
-    erfinv=erfinv,
-    lgamma=gammaln,
-    atan2=np.arctan2,
-    bitwise_and=opaque(numpy.bitwise_and),
-)
+lower.calls(**{name: getattr(np, name) for name in SAME_NAME.split()}, pow=np.power, sigmoid=expit, erf=erf, erfinv=erfinv, lgamma=gammaln)
+lower.calls(atan2=np.arctan2, bitwise_and=opaque(numpy.bitwise_and))
 lower("constant")(literal)
 lower("extent")(lambda node: np.array(node.attrs["dim"], node.attrs["dtype"]))
 lower("iota")(lambda node: np.arange(node.attrs["start"], node.attrs["stop"], node.attrs["step"]).astype(node.attrs["dtype"]))
@@ -104,14 +96,8 @@ def _(node: Any, x: Any) -> Any:
 
 @lower("arg_sort")
 def _(node: Any, x: Any) -> Any:
-    axis, size = node.attrs["axis"], x.shape[node.attrs["axis"]]
-
-    def order(x: Any) -> Any:
-        if not node.attrs["descending"]:
-            return numpy.argsort(x, axis=axis, kind="stable")
-        return size - 1 - numpy.flip(numpy.argsort(numpy.flip(x, axis), axis=axis, kind="stable"), axis)
-
-    return opaque(order)(x)
+    order = opaque(lambda x: numpy.unique(x, return_inverse=True)[1].reshape(x.shape))(x)  # whole numbers, which a stable sort can turn round
+    return numpy.argsort(-order if node.attrs["descending"] else order, axis=node.attrs["axis"], kind="stable")
 
 
 @lower("flip")
