@@ -119,19 +119,19 @@ def _missing_primitives(lowerings: Lowerings) -> list[str]:
     return [name for name, op in catalogue.items() if not op.composite and name not in lowerings]
 
 
-def _samples_of(op: Op[Any]) -> Iterator[Graph]:
+def _samples_of(op: Op[Any], dtype: str = "float64") -> Iterator[Graph]:
     """One graph per sample beside the op's definition."""
     for sample in op.samples:
-        args, kwargs = sample.arguments()
+        args, kwargs = sample.arguments(float_dtype=dtype)
         inputs, attrs = op.bind(tuple(args), kwargs)
         given = [value for value in inputs if value is not None]
-        specs = tuple(TensorSpec(value.shape, value.dtype.name) if hasattr(value, "dtype") else TensorSpec((), "float64") for value in given)
+        specs = tuple(TensorSpec(value.shape, value.dtype.name) if hasattr(value, "dtype") else TensorSpec((), dtype) for value in given)
 
         def call(tensors: Sequence[Any], inputs: list[Any] = inputs, attrs: dict[str, Any] = attrs) -> Any:
             rest = iter(tensors)
             return tracing.apply(op, [None if value is None else next(rest) for value in inputs], dict(attrs))
 
-        yield tracing.trace(call, specs, names={}, float_dtype="float64").graph
+        yield tracing.trace(call, specs, names={}, float_dtype=dtype).graph
 
 
 def _graphs_of(example: Example, training: bool) -> Iterator[Graph]:
@@ -147,3 +147,46 @@ def _graphs_of(example: Example, training: bool) -> Iterator[Graph]:
 
     for function in (lambda tensors: module(*tensors), gradient) if training else (lambda tensors: module(*tensors),):
         yield tracing.trace(function, specs, names=names, sizes={"N": 4}).graph
+
+
+# --------------------------------------------------------------------------------------------- how each thing is carried out
+
+Manner = str
+"""One of ``MANNERS``."""
+
+MANNERS = {
+    "native": "a primitive, for which the backend has a lowering of its own; or made of nothing but those",
+    "fused": "a composite that a kernel of the framework computes whole, or a piece all of whose composites are",
+    "partly fused": "whole for some inputs or attributes, for some of its composites; the rest is decomposed",
+    "decomposed": "by its definition, from primitives",
+    "refused": "not at all: an op it needs has no lowering",
+}
+"""How a backend carries out an op, a layer, a loss or an optimizer, and what that means."""
+
+
+def manner_of_op(op: Op[Any], lowerings: Lowerings) -> Manner:
+    """How a backend with these lowerings carries out an op, judged by the samples beside its definition in float32."""
+    if not op.composite:
+        return "native" if op.name in lowerings else "refused"
+    graphs = list(_samples_of(op, "float32"))
+    if any(node.op.name not in lowerings for graph in graphs for node in prepare(graph, lowerings.accepts).nodes):
+        return "refused"
+    whole = [lowerings.accepts(node) for graph in graphs for node in graph.nodes if node.op is op]
+    if op.name in lowerings:
+        return "fused" if all(whole) else "partly fused"
+    return "decomposed"
+
+
+def manner_of_graph(graph: Graph, lowerings: Lowerings) -> Manner:
+    """How a backend with these lowerings carries out a piece whose forward pass is this graph."""
+    if any(node.op.name not in lowerings for node in prepare(graph, lowerings.accepts).nodes):
+        return "refused"
+    whole = [lowerings.accepts(node) for node in graph.nodes if node.op.composite]
+    if not whole:
+        return "native"
+    return "fused" if all(whole) else "partly fused" if any(whole) else "decomposed"
+
+
+def forward_graph(make: Callable[[], Any], specs: tuple[TensorSpec, ...]) -> Graph:
+    """The graph of a layer or loss on inputs of these specs."""
+    return next(_graphs_of((make, specs), training=False))
