@@ -29,10 +29,9 @@ INTEGERS = frozenset(["integers", "ignoring", "range", "values", "labels"])
 SEQUENCE = (4, 3, 4)
 IMAGE = (4, 3, 4, 4)
 BY_HAND: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
-    **{name: (getattr(um.nn, name), SEQUENCE) for name in ("Dropout", "Dropout1d", "AlphaDropout", "FeatureAlphaDropout")},
+    **{name: (getattr(um.nn, name), SEQUENCE) for name in ("Dropout", "Dropout1d", "AlphaDropout", "FeatureAlphaDropout", "RReLU")},
     "Dropout2d": (um.nn.Dropout2d, IMAGE),
     "Dropout3d": (um.nn.Dropout3d, (*IMAGE, 4)),
-    "RReLU": (lambda: um.nn.RReLU().eval(), SEQUENCE),
 }
 """Layers that the tables leave to tests written by hand, and the shape of an input."""
 

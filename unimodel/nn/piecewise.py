@@ -101,9 +101,9 @@ class PReLU(Model):
 
 
 class RReLU(Model):
-    """Leaky ReLU whose slope is drawn between ``lower`` and ``upper`` in train mode, and their mean in eval mode (Xu et al. 2015).
+    """Leaky ReLU whose slope is drawn for each element between ``lower`` and ``upper`` in train mode, and their mean in eval mode (Xu et al. 2015).
 
-    Train mode is refused: core draws masks for a step, not yet numbers.
+    The draws are core's, the same on every backend.
     """
 
     def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False) -> None:
@@ -113,6 +113,7 @@ class RReLU(Model):
         self.upper = upper
 
     def forward(self, input: Any) -> Any:
-        if self.training and self.lower != self.upper:
-            raise UnsupportedError("in train mode RReLU needs random numbers; core draws only masks.", remedy="call eval() on it, or use LeakyReLU or PReLU")
-        return ops.leaky_relu(input, (self.lower + self.upper) / 2)
+        if not self.training or self.lower == self.upper:
+            return ops.leaky_relu(input, (self.lower + self.upper) / 2)
+        slopes = ops.random.uniform(input.shape, self.lower, self.upper, dtype=input.dtype)
+        return ops.where(input < 0.0, input * slopes, input)
