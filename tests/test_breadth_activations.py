@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import unimodel as um
-from unimodel.errors import ShapeError, UnsupportedError
+from unimodel.errors import ShapeError
 
 torch = pytest.importorskip("torch", reason="oracle missing: PyTorch is not installed")
 from torch_oracle import agree, close, results_of, torch_results_of  # noqa: E402  needs torch
@@ -119,6 +119,13 @@ def test_bad_arguments_are_refused_at_the_users_line(index: int) -> None:
     assert caught.value.source is not None and caught.value.source.file == __file__
 
 
-def test_rrelu_says_that_train_mode_is_not_there() -> None:
-    with pytest.raises(UnsupportedError, match="random numbers"):
-        um.nn.RReLU()(np.ones((2, 3)))
+def test_random_slopes_are_drawn_anew_at_each_step_and_have_gradients() -> None:
+    class Slopes(um.Trainer):
+        def step(self, batch: Any) -> dict[str, Any]:
+            total, grad = um.value_and_grad(lambda: um.ops.sum(self.model(batch)), wrt=batch)
+            return {"total": total, "grad": grad}
+
+    trainer = Slopes(um.nn.RReLU(0.2, 0.6), backend="numpy")
+    first, second = (np.asarray(trainer.train_step(-np.ones((50, 4), "float32"))["grad"]) for _ in range(2))
+    assert not np.array_equal(first, second) and abs(first.mean() - 0.4) < 0.05
+    assert first.min() >= 0.2 and first.max() <= 0.6

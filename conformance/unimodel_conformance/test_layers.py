@@ -231,7 +231,7 @@ def test_random_slopes(subject: Subject) -> None:
     assert_close(um.nn.RReLU(0.1, 0.4).eval()(x), np.where(x > 0, x, 0.25 * x).astype("float32"), 1e-6, "RReLU in eval mode")
     y = um.nn.RReLU(0.1, 0.4)(x)
     slopes = y[x < 0] / x[x < 0]
-    assert 0.1 <= slopes.min() + 1e-6 and slopes.max() <= 0.4 + 1e-6 and len(np.unique(slopes)) > 20, "slopes are not drawn for each element"
+    assert slopes.min() + 1e-6 >= 0.1 and slopes.max() <= 0.4 + 1e-6 and len(np.unique(slopes)) > 20, "slopes are not drawn for each element"
     assert np.array_equal(y[x > 0], x[x > 0])
 
 

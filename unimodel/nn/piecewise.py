@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from unimodel import ops
-from unimodel.errors import ShapeError, UnsupportedError
+from unimodel.errors import ShapeError
 from unimodel.init import constant
 from unimodel.model import Model, Parameter
 from unimodel.nn.arguments import positive
