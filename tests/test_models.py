@@ -6,6 +6,8 @@ What transformers has is compared with transformers, the rest with the structure
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -336,21 +338,35 @@ def parameters(model: um.Model) -> int:
     return sum(math.prod(p.shape) for p in model.parameters())
 
 
-@pytest.mark.parametrize(
-    ("make", "count"),  # torchvision's and transformers' own numbers
-    [
-        (models.resnet18, 11_689_512),
-        (models.resnet50, 25_557_032),
-        (models.mobilenet_v2, 3_504_872),
-        (models.convnext_tiny, 28_589_128),
-        (models.ViTForImageClassification, 86_567_656),
-        (models.BertModel, 109_482_240),
-        (models.GPT2LMHeadModel, 124_439_808),
-        (models.LlamaForCausalLM, 6_738_415_616),
-    ],
-)
-def test_the_published_sizes(make: Any, count: int) -> None:
-    assert parameters(make()) == count
+PUBLISHED = {  # torchvision's and transformers' own numbers
+    "resnet18": 11_689_512,
+    "resnet50": 25_557_032,
+    "mobilenet_v2": 3_504_872,
+    "convnext_tiny": 28_589_128,
+    "ViTForImageClassification": 86_567_656,
+    "BertModel": 109_482_240,
+    "GPT2LMHeadModel": 124_439_808,
+    "LlamaForCausalLM": 6_738_415_616,
+}
+PAGE = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+ROWS = dict(re.findall(r"^\| `(\w+)` \|.*\| ([\d,]*) ?\|[^|]*\|$", PAGE, re.MULTILINE))
+
+
+def test_the_page_has_every_model() -> None:
+    assert set(models.__all__) - set(ROWS) == {"ResNet", "MobileNetV2", "ConvNeXt", "generate", "load_weights", "vae_loss"}
+
+
+@pytest.mark.parametrize("name", [name for name, count in ROWS.items() if count])
+def test_sizes_are_as_published(name: str) -> None:
+    count = parameters(getattr(models, name)())
+    assert f"{count:,}" == ROWS[name]
+    assert count == PUBLISHED.get(name, count)
+
+
+def test_a_model_is_a_file_of_150_lines() -> None:
+    files = sorted(Path(models.__file__).parent.glob("*.py"))
+    machinery = {"generation.py"}
+    assert {f.name: n for f in files if (n := len(f.read_text(encoding="utf-8").splitlines())) > 150 and f.name not in machinery} == {}
 
 
 def test_a_published_file_is_renamed(tmp_path: Any) -> None:
@@ -389,3 +405,14 @@ def test_bert_files_of_old_spelling() -> None:
     models.load_weights(net, weights)
     with pytest.raises(um.errors.CheckpointError, match=r"missing: bert\.embeddings\.word_embeddings\.weight"):
         models.load_weights(net, {n: a for n, a in weights.items() if "word_embeddings" not in n})
+
+
+def test_bfloat16_is_read(tmp_path: Any) -> None:
+    from safetensors.torch import save_file
+
+    net = models.MLP(3, [2])
+    weights = {"0.weight": torch.tensor([[1.5, -2.25, 3e38], [0.0, -0.0, 1e-30]]).bfloat16(), "0.bias": torch.zeros(2).half()}
+    save_file(weights, tmp_path / "model.safetensors")
+    for given in (tmp_path / "model.safetensors", [tmp_path / "model.safetensors"], weights):
+        models.load_weights(net, given)
+        np.testing.assert_array_equal(net.state_dict()["0.weight"], weights["0.weight"].float().numpy())

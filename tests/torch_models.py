@@ -284,19 +284,18 @@ class PositionalEncoding(nn.Module):
         self.register_buffer("pos_embedding", table)
 
     def forward(self, x):
-        return x + self.pos_embedding[: x.size(0)]
+        return x + self.pos_embedding[: x.size(1), 0]
 
 
 class Seq2Seq(nn.Module):  # the tutorial "Language Translation with nn.Transformer", batches first as ours
     def __init__(self, encoders: int, decoders: int, size: int, heads: int, source: int, target: int, hidden: int) -> None:
         super().__init__()
-        self.transformer = nn.Transformer(size, heads, encoders, decoders, hidden, 0.0)
+        self.transformer = nn.Transformer(size, heads, encoders, decoders, hidden, 0.0, batch_first=True)
         self.generator = nn.Linear(size, target)
         self.src_tok_emb, self.tgt_tok_emb = TokenEmbedding(source, size), TokenEmbedding(target, size)
         self.positional_encoding = PositionalEncoding(size)
 
     def forward(self, src, tgt, src_padding, tgt_padding):
-        a, b = self.positional_encoding(self.src_tok_emb(src.T)), self.positional_encoding(self.tgt_tok_emb(tgt.T))
-        causal = torch.ones(len(b), len(b), dtype=torch.bool).triu(1)
-        y = self.transformer(a, b, None, causal, None, src_padding, tgt_padding, src_padding)
-        return self.generator(y).transpose(0, 1)
+        a, b = self.positional_encoding(self.src_tok_emb(src)), self.positional_encoding(self.tgt_tok_emb(tgt))
+        causal = torch.ones(tgt.size(1), tgt.size(1), dtype=torch.bool).triu(1)
+        return self.generator(self.transformer(a, b, None, causal, None, src_padding, tgt_padding, src_padding))

@@ -5,6 +5,7 @@ from unimodel.models.bert_masked_lm import BertForMaskedLM
 from unimodel.models.convnext import ConvNeXt, convnext_tiny
 from unimodel.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from unimodel.models.dlrm import DLRM
+from unimodel.models.generation import generate
 from unimodel.models.gpt2 import GPT2LMHeadModel
 from unimodel.models.lenet import LeNet5
 from unimodel.models.llama import LlamaForCausalLM
@@ -37,6 +38,7 @@ __all__ = [
     "UNet",
     "ViTForImageClassification",
     "convnext_tiny",
+    "generate",
     "load_weights",
     "mobilenet_v2",
     "resnet18",

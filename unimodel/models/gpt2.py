@@ -21,7 +21,7 @@ class Conv1D(Model):
         self.bias = Parameter((nf,), init.zeros)
 
     def forward(self, x: Any) -> Any:
-        return ops.matmul(x, self.weight) + self.bias
+        return ops.linear(x, ops.matrix_transpose(self.weight), self.bias)
 
 
 class GPT2Attention(Model):

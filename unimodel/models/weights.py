@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Union
 
 from unimodel.model import Model
 from unimodel.state_dict import arrays_of
 
+File = Union[str, "os.PathLike[str]"]
 
-def load_weights(model: Model, weights: str | os.PathLike[str] | Mapping[str, Any], strict: bool = True) -> None:
-    """Load a safetensors file, or a state dict of arrays or tensors, into a model.
+
+def load_weights(model: Model, weights: File | Sequence[File] | Mapping[str, Any], strict: bool = True) -> None:
+    """Load a safetensors file, the several files of one model, or a state dict of arrays or tensors, into a model.
 
     Published files name some things otherwise than the implementation they are for: without the prefix of the whole model, by the names of an older version, with
     constants that are no weights. Where a model knows such names they are its ``renamed_keys``, pairs of a regular expression and what stands in its place
     (nothing at all: the entry is left out). Raises ``CheckpointError`` as ``load_state_dict`` does.
+
+    >>> import unimodel as um
+    >>> net = um.models.MLP(4, [8, 3])
+    >>> load_weights(net, um.models.MLP(4, [8, 3]).state_dict())
     """
+    parts = weights if isinstance(weights, Sequence) and not isinstance(weights, str) else [weights]
     renamed = {}
-    for name, value in arrays_of(weights).items():
+    for name, value in (item for part in parts for item in arrays_of(part).items()):
         for pattern, replacement in getattr(model, "renamed_keys", ()):
             name = re.sub(pattern, replacement, name)
-        if name:
+            if not name:
+                break
+        else:
             renamed[name] = value
     model.load_state_dict(renamed, strict)

@@ -49,6 +49,7 @@ class Program(Executable):
         self.store = store
         self.graph, self.differentiation = prepared(backend, graph, options)
         self._batch = graph.of_kind("batch")
+        self._reads = [e.name for e in graph.of_kind("state")]
         self.host = HostArithmetic(self.graph)
         self.kernels = in_place(self.graph, self.host.results)
         self.stages = stages(self.graph, self.host, self.kernels)
@@ -67,7 +68,7 @@ class Program(Executable):
         with self._lock, self._guarded():
             self._settle()
             shapes, numbers = tuple([a.shape for a in batch]), self.host(scalars)
-            hasty = self.hasty and not self.store.suspect
+            hasty = self.hasty and self.store.suspect.isdisjoint(self._reads)
             binding = self._binding(shapes, hasty)
             binding.compute(batch, numbers)
             if hasty and not binding.sound(batch, numbers):  # nothing has been written yet: once more, with NaN where it belongs
