@@ -168,7 +168,7 @@ class Build:
             found = [self.symbol(v).as_nd_ndarray() for v in values]
             if loss is not None:
                 return mx.sym.Group([mx.sym.make_loss(self.symbol(loss).as_nd_ndarray()), *map(mx.sym.BlockGrad, found)])
-            return mx.sym.Group([mx.sym.identity(s) if s.list_arguments() == [s.name] else s for s in found])
+            return mx.sym.Group([mx.sym.identity(s) if s.get_children() is None else s for s in found])
 
     @contextmanager
     def blaming(self) -> Iterator[None]:

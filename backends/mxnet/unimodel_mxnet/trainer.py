@@ -2,11 +2,15 @@
 
 A program is bound once per shape of its batch, every binding to the same state arrays. A run writes the batch into memory that MXNet reads, starts the
 executors, and copies new values into the state; it waits for nothing but the run before it.
+
+Where a step is so small that starting it costs more than computing it, several are bound as one program, for as many as come in at once.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
+import itertools
 import math
 import os
 import threading
@@ -23,7 +27,8 @@ from unimodel.errors import BackendError, ShapeError, UnimodelError, Unsupported
 from unimodel.graph import Graph, Node, Value
 from unimodel.ops.definition import value_and_grad_op
 from unimodel.passes import prepare
-from unimodel.regions import bodies, every_node
+from unimodel.passes.steps import several_steps
+from unimodel.regions import bodies, every_node, has_control_flow
 from unimodel_mxnet.arrays import MxnetStore, device_array, reason, shapes, shared_array
 from unimodel_mxnet.control import held
 from unimodel_mxnet.model import Build
@@ -34,6 +39,10 @@ from unimodel_mxnet.stages import HostArithmetic, Stage, stages
 check_call, library = mx.base.check_call, mx.base._LIB  # Executor.forward makes new Python objects for all outputs at each call; the function beneath does not
 AS_TRAINING = ctypes.c_int(1)  # in inference MXNet reorders weights in place, and with them memory that others read and write
 KEPT_BINDINGS = 16
+SMALL = 1 << 16
+"""Up to so many numbers of state, and without convolutions, several steps are bound as one program."""
+TOGETHER = 16
+"""So many."""
 LOSING = frozenset(("relu", "max_pool"))
 """Ops whose fastest kernels turn NaN into numbers."""
 
@@ -61,6 +70,18 @@ class Program(Executable):
         if not self.hasty:  # a program that looks after no NaN may put some into the state
             store.suspect.update(e.name for e, v in graph.updates if v.spec.is_float)
         self._bindings: OrderedDict[Any, Binding] = OrderedDict()
+        self.options = options
+        small = sum(math.prod(e.spec.shape) for e in graph.of_kind("state")) <= SMALL  # type: ignore[misc]  # state has no symbolic sizes
+        heavy = any(n.op.name in HEAVY for n in self.graph.nodes)
+        self._several = (
+            bool(graph.updates)
+            and small
+            and not heavy
+            and not has_control_flow(self.graph)
+            and not self.fallible
+            and not self.kernels
+            and self.differentiation == "core"
+        )
         self._latest: weakref.ref[Results] | None = None
         self._lock = threading.Lock()  # one executor in two threads gives wrong numbers
 
@@ -82,7 +103,29 @@ class Program(Executable):
             self._latest = weakref.ref(results)
             return results
 
-    def read(self, handle: Results) -> list[np.ndarray]:
+    @functools.cached_property
+    def _together(self) -> Program:
+        """A program of several of these steps."""
+        return Program(self.backend, several_steps(self.graph, TOGETHER), self.store, CompileOptions("core"))
+
+    def run_many(self, batches: Sequence[Sequence[np.ndarray]], scalars: Sequence[Sequence[float]]) -> list[Any]:
+        handles: list[Any] = []
+        for _, same in itertools.groupby(zip(batches, scalars, strict=True), lambda step: [a.shape for a in step[0]]):
+            steps = list(same)
+            while self._several and len(steps) >= TOGETHER:
+                several, steps = steps[:TOGETHER], steps[TOGETHER:]
+                whole = self._together.run([a for batch, _ in several for a in batch], [n for _, numbers in several for n in numbers])
+                handles += [(self._together, whole, i) for i in range(TOGETHER)]
+            handles += [self.run(batch, numbers) for batch, numbers in steps]
+        return handles
+
+    def read(self, handle: Any) -> list[np.ndarray]:
+        if isinstance(handle, tuple):
+            program, whole, i = handle
+            if whole.numbers is None:
+                whole.numbers = program.read(whole)
+            count = len(self.graph.outputs)
+            return [np.array(a) for a in whole.numbers[i * count : (i + 1) * count]]
         with self._lock:
             if handle.failure is not None:
                 raise handle.failure
@@ -251,8 +294,12 @@ _binding_lock = threading.Lock()
 
 @contextmanager
 def _plain_binding() -> Iterator[None]:
-    """Bind as the graph stands. MXNet would hand inference graphs to a backend of its own that keeps old weights; which one, it reads from the environment."""
-    wanted = {"MXNET_SUBGRAPH_BACKEND": "default", "MXNET_SUBGRAPH_VERBOSE": "0"}
+    """Bind as the graph stands; what MXNet would do to it, it reads from the environment.
+
+    It would hand inference graphs to a backend of its own that keeps old weights, and look for equal expressions, which core has folded, in time that
+    grows with the square of the graph.
+    """
+    wanted = {"MXNET_SUBGRAPH_BACKEND": "default", "MXNET_SUBGRAPH_VERBOSE": "0", "MXNET_ELIMINATE_COMMON_EXPR": "0"}
     with _binding_lock:
         before = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)

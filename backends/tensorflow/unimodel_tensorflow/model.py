@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,41 @@ CORE_GRADIENT = frozenset(
 
 UNREAD = {"max_pool_gradient": (3,), "matmul": (0, 1)}
 """Inputs, by position, that a lowering does not look at, or asks for itself."""
+
+
+LOSES_NAN = frozenset(["max", "min"])
+"""Ops that give a number for NaN once XLA compiles them."""
+
+
+def with_nan(node: Node, x: Any, result: Any) -> Any:
+    """A reduction's result that is NaN where there is one among what is reduced."""
+    nan = raw.Any(input=raw.IsNan(x=x), axis=constant(node.attrs["axis"], "int32"), keep_dims=node.attrs["keepdims"])
+    return raw.SelectV2(condition=nan, t=constant(math.nan, x.dtype.name), e=result)
+
+
+def refuse_under_xla(nodes: Iterable[Node]) -> None:
+    """Refuse what means something else under XLA: it clamps an index that is out of range, drops what is scattered there, and divides integers by 0."""
+    for node in nodes:
+        floats = [v.spec.is_float for v in node.inputs if v is not None]
+        integer = (node.op.name in ("floor_divide", "remainder") and not all(floats)) or (
+            node.op.name == "cast" and floats[0] and not node.outputs[0].spec.is_float and node.outputs[0].spec.dtype != "bool"
+        )
+        index = node.inputs[0 if node.op.name == "embedding" else 1] if node.op.name in ("take", "take_along_axis", "embedding") else None
+        if integer or (index is not None and not _in_range(index)):
+            raise UnsupportedError(
+                f"{node.op.name} means something else under XLA, which raises no error at run time.",
+                given=repr(node),
+                remedy="leave out compile='xla'" if integer else "leave out compile='xla', or take the indices from the batch, where they are checked",
+                source=node.source,
+            )
+
+
+def _in_range(index: Value) -> bool:
+    """Whether indices come with the batch, whose values are checked before each step, or are known."""
+    producer = index.producer
+    if producer is None or producer.op.name in ("constant", "iota", "arg_max", "arg_min"):
+        return True
+    return producer.op.name in ("reshape", "cast", "permute_dims", "slice", "broadcast_to") and all(v is not None and _in_range(v) for v in producer.inputs)
 
 
 class View:
@@ -68,7 +104,8 @@ class View:
 class Writer:
     """Writes nodes into the function being traced. ``values`` maps each value of the graph to its tensor, or to a function that makes it when needed."""
 
-    def __init__(self, sizes: Mapping[str, Any], journal: list[Node], functions: list[Any]) -> None:
+    def __init__(self, sizes: Mapping[str, Any], journal: list[Node], functions: list[Any], xla: bool = False) -> None:
+        self.xla = xla
         self.values: dict[Value, Any] = {}
         self.sizes = sizes
         self.journal = journal
@@ -78,7 +115,7 @@ class Writer:
 
     def inside(self, sizes: Mapping[str, Any]) -> Writer:
         """A writer for a body, which is another function: its tensors are its own."""
-        return Writer(sizes, self.journal, self.functions)
+        return Writer(sizes, self.journal, self.functions, self.xla)
 
     def resolve(self, attribute: Any) -> Any:
         if isinstance(attribute, tuple):
@@ -133,6 +170,8 @@ class Writer:
 
     def lowered(self, node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         result = lower[node.op.name](View(node, self), *inputs)
+        if self.xla and node.op.name in LOSES_NAN and inputs[-1].dtype.is_floating:
+            result = with_nan(node, inputs[-1], result)
         return (result,) if len(node.outputs) == 1 else result
 
     def inline(self, body: Graph, inputs: Sequence[Any]) -> list[Any]:

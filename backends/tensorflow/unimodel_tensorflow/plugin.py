@@ -13,8 +13,9 @@ from unimodel.ops.definition import checkpoint_op
 from unimodel.passes import channels_last, prepare
 from unimodel.passes.layout import IMAGES
 from unimodel.plugins import hookimpl
+from unimodel.regions import every_node
 from unimodel_tensorflow.arrays import CPU, VariableStore, spare_accelerators, tf, to_numpy
-from unimodel_tensorflow.model import native_module
+from unimodel_tensorflow.model import native_module, refuse_under_xla
 from unimodel_tensorflow.ops import lower
 from unimodel_tensorflow.trainer import Program
 
@@ -28,6 +29,7 @@ def lowers_for_tape(node: Node) -> bool:
 class TensorFlowBackend(Backend):
     name = "tensorflow"
     lowerings = lower
+    compilers = ("xla",)
     capabilities = {
         Capability.TRAINING: True,
         Capability.FLOAT64: True,
@@ -59,12 +61,16 @@ class TensorFlowBackend(Backend):
     def compile(self, graph: Graph, store: Store, options: CompileOptions | None = None) -> Executable:
         """The graph as one TensorFlow function.
 
-        ``auto`` differentiates in core: TensorFlow's own differentiation was never faster, and takes longer to trace.
+        ``auto`` differentiates in core: TensorFlow's own differentiation was never faster, and takes longer to trace. And it leaves XLA alone,
+        which takes seconds to compile, and again for every shape.
         """
+        compiler = "xla" if options is not None and options.compiler == "xla" else "none"
+        if compiler == "xla":
+            refuse_under_xla(every_node(graph))
         native = options is not None and options.differentiation == "native"
         prepared = channels_last(prepare(graph, lowers_for_tape if native else lower.accepts, native_regions=native), IMAGES)
         self.check(prepared.nodes)
-        return Program(prepared, store, "native" if native else "core")
+        return Program(prepared, store, "native" if native else "core", compiler)
 
     def native(self, graph: Graph, store: Store) -> Any:
         return native_module(graph, store)

@@ -3,6 +3,9 @@
 A function takes the batch arrays, with an open batch size, and all host scalars as one vector. Where a step is so small that calling it costs more than computing it,
 the function holds a loop of such steps over stacked batches, and serves one step and many alike: the same kernels, so the same bits. Elsewhere the
 function is one step, for which TensorFlow has more optimisations than for the body of a loop.
+
+XLA, where it is asked for, compiles per shape: it gets the shape of the first batch, and batches of another, such as the last one of an epoch, run the function
+without it.
 """
 
 from __future__ import annotations
@@ -37,9 +40,9 @@ Arrays = Sequence[np.ndarray]
 class Call:
     """A function traced once for its signature; calling it with arrays that nobody writes to again gives tensors."""
 
-    def __init__(self, function: Callable[..., Any], signature: Sequence[Any], serial: bool) -> None:
+    def __init__(self, function: Callable[..., Any], signature: Sequence[Any], serial: bool, xla: bool = False) -> None:
         with tf.init_scope(), tf.device(CPU):
-            self.concrete = tf.function(function, autograph=False).get_concrete_function(*signature)
+            self.concrete = tf.function(function, autograph=False, jit_compile=xla or None).get_concrete_function(*signature)
         fast = fast_path()
         self.run: Callable[[Arrays], Sequence[Any]] = self.public if fast is None else fast(self.concrete, serial)
 
@@ -99,8 +102,9 @@ class Stacked:
 class Program(Executable):
     """A prepared graph as a TensorFlow function."""
 
-    def __init__(self, graph: Graph, store: Store, differentiation: str) -> None:
+    def __init__(self, graph: Graph, store: Store, differentiation: str, compiler: str = "none") -> None:
         self.graph = graph
+        self.compiler = compiler
         self.differentiation = differentiation
         self._batch, self._scalars, self._state = (graph.of_kind(k) for k in ("batch", "scalar", "state"))
         self._variables = [store.arrays[e.name] for e in self._state]
@@ -110,22 +114,30 @@ class Program(Executable):
         self._known: set[Any] = set()
         self._journal: list[Node] = []
         self._functions: list[Any] = []
-        self.looped = sum(int(v.shape.num_elements()) for v in self._variables) <= SMALL and not any(n.op.name in IMAGES for n in every_node(graph))
+        self._compiled_shape: Any = None
+        small = sum(int(v.shape.num_elements()) for v in self._variables) <= SMALL and not any(n.op.name in IMAGES for n in every_node(graph))
+        self.looped = small and compiler == "none"
         specs = [signature(e) for e in self._batch]
         if self._scalars:
             specs.append(tf.TensorSpec([len(self._scalars)], tf.as_dtype(self._scalar_dtype)))
         if self.looped:
             specs = [tf.TensorSpec([], tf.int32), *(tf.TensorSpec([None, *s.shape], s.dtype) for s in specs)]
-        serial = self.looped and not has_control_flow(graph)  # loops in loops wait for each other there
-        self._function = Call(self._steps if self.looped else self._step, specs, serial)
+        self._specs = specs
+        if compiler == "xla":
+            self._compiled = Call(functools.partial(self._step, xla=True), specs, serial=False, xla=True)
+
+    @functools.cached_property
+    def _function(self) -> Call:
+        serial = self.looped and not has_control_flow(self.graph)  # loops in loops wait for each other there
+        return Call(self._steps if self.looped else self._step, self._specs, serial)
 
     # what TensorFlow traces
-    def _step(self, *arguments: Any) -> list[Any]:
-        return self._write(arguments, [v.handle for v in self._variables])
+    def _step(self, *arguments: Any, xla: bool = False) -> list[Any]:
+        return self._write(arguments, [v.handle for v in self._variables], xla)
 
-    def _write(self, arguments: Sequence[Any], handles: Sequence[Any]) -> list[Any]:
+    def _write(self, arguments: Sequence[Any], handles: Sequence[Any], xla: bool = False) -> list[Any]:
         """The graph's ops, with these arguments and these variables."""
-        writer = Writer(sizes_of(self._batch, arguments), self._journal, self._functions)
+        writer = Writer(sizes_of(self._batch, arguments), self._journal, self._functions, xla)
         state = [e.value for e in self._state]
         for value, handle in zip(state, handles, strict=True):
             writer.values[value] = read = raw.ReadVariableOp(resource=handle, dtype=tf.as_dtype(value.spec.dtype))
@@ -163,11 +175,13 @@ class Program(Executable):
     def run(self, batch: Arrays, scalars: Sequence[float]) -> Any:
         if self.looped:
             return self.run_many([batch], [scalars])[0]
-        self._check(batch)
+        shape = self._check(batch)
         arrays = [np.array(a, d) for a, d in zip(batch, self._dtypes, strict=True)]  # copies: the caller may overwrite theirs
         if self._scalars:
             arrays.append(np.array(scalars, self._scalar_dtype))
-        return self._call(arrays)
+        if self.compiler == "xla" and self._compiled_shape is None:
+            self._compiled_shape = shape
+        return self._call(arrays, self._compiled if self._compiled_shape == shape else self._function)
 
     def run_many(self, batches: Sequence[Arrays], scalars: Sequence[Sequence[float]]) -> list[Any]:
         if not self.looped:
@@ -178,7 +192,7 @@ class Program(Executable):
             arrays = [np.array(len(group), "int32"), *(np.array(a, d) for a, d in zip(zip(*group, strict=True), self._dtypes, strict=True))]
             if self._scalars:
                 arrays.append(np.array(numbers, self._scalar_dtype))
-            stacked = Stacked(self._call(arrays))
+            stacked = Stacked(self._call(arrays, self._function))
             handles += [(stacked, i) for i in range(len(group))]
         return handles
 
@@ -188,9 +202,9 @@ class Program(Executable):
             return [np.array(a[i]) for a in stacked.arrays]
         return [to_numpy(t) for t in handle]
 
-    def _call(self, arrays: Arrays) -> Any:
+    def _call(self, arrays: Arrays, function: Call) -> Any:
         try:
-            return self._function.run(arrays)
+            return function.run(arrays)
         except Exception as error:
             raise self._failure(error) from error
 

@@ -391,6 +391,9 @@ lower(*RECURRENT, when=_states_alone)(_recurrent)
 # ------------------------------------------------------------------------------------------- where torch itself differentiates
 
 _GRADIENTS = frozenset(name for name in lower if name.endswith("_gradient") and catalogue[name].composite)
+NOT_COMPILED = frozenset(["batch_norm_training"])
+"""What TorchInductor does not know the kernel of."""
+
 NOT_DIFFERENTIABLE = _GRADIENTS - {"stop_gradient"} | {"batch_norm_inference"}
 """Fused kernels that torch differentiates with respect to some of their inputs only, or not at all: decomposed there."""
 

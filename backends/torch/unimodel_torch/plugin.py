@@ -19,6 +19,7 @@ from unimodel_torch.trainer import TorchExecutable
 class TorchBackend(Backend):
     name = "torch"
     lowerings = lower
+    compilers = ("inductor",)
     capabilities: ClassVar = {
         Capability.TRAINING: True,
         Capability.FLOAT64: True,

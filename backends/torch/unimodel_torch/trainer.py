@@ -19,6 +19,7 @@ from unimodel.ops.definition import value_and_grad_op
 from unimodel.passes import SCALAR_ARITHMETIC, prepare
 from unimodel.regions import every_node
 from unimodel_torch.arrays import TorchStore, to_numpy, to_torch
+from unimodel_torch.inductor import Front, lowers_for_inductor, split
 from unimodel_torch.model import Compiled, Writer, fuse_bias, lowers, lowers_for_autograd
 from unimodel_torch.ops import lower
 from unimodel_torch.optimizer import Updates
@@ -34,6 +35,8 @@ def differentiation(graph: Graph, options: CompileOptions) -> str:
     """
     if options.differentiation != "auto":
         return options.differentiation
+    if options.compiler == "inductor":  # which fuses what rules take apart
+        return "core"
     inside = (n for region in graph.nodes if region.op is value_and_grad_op for n in every_node(region.attrs["body"]))
     return "native" if any(n.op.name in ("attention", "lstm") and lower.accepts(n) for n in inside) else "core"
 
@@ -42,10 +45,16 @@ class TorchExecutable(Executable):
     """A program bound to a store: its arguments are state, batch and host scalars, in the graph's order."""
 
     def __init__(self, backend: Backend, graph: Graph, store: TorchStore, options: CompileOptions) -> None:
+        self.compiler = "inductor" if options.compiler == "inductor" else "none"
         self.differentiation = differentiation(graph, options)
         native = self.differentiation == "native" and any(n.op is value_and_grad_op for n in graph.nodes)
-        prepared = fuse_bias(prepare(graph, lowers_for_autograd if native else lowers, native_regions=native, native_control=True))
+        accepts = lowers_for_autograd if native else lowers_for_inductor if self.compiler == "inductor" else lowers
+        prepared = fuse_bias(prepare(graph, accepts, native_regions=native, native_control=True))
         backend.check(prepared.nodes)
+        self.dtypes = [np.dtype(e.spec.dtype) for e in prepared.of_kind("batch")]
+        self.front: Front | None = None
+        if self.compiler == "inductor":
+            self.front, prepared = split(prepared, backend.device)
         writer = Writer(prepared, backend.device, {name: total(f, name) for name, f in SCALAR_ARITHMETIC.items()})
         for kind in ("state", "batch", "scalar"):
             for entry in prepared.of_kind(kind):
@@ -53,12 +62,11 @@ class TorchExecutable(Executable):
         Updates(prepared, writer).write()
         self.program = Compiled(writer, backend.device)
         self.source, self.function, self.constants = self.program.source, self.program.function, self.program.constants
-        self.mode = torch.no_grad if native else torch.inference_mode  # autograd cannot save what is made in inference mode
+        self.mode = torch.no_grad if native or self.front is not None else torch.inference_mode  # autograd cannot save what is made in inference mode
         if backend.device != "cpu":
             self.mode = exact(self.mode)
         self.backend = backend
         self.store = store
-        self.dtypes = [np.dtype(e.spec.dtype) for e in prepared.of_kind("batch")]
         self.outputs = [v.spec.dtype for v in prepared.outputs]
         self.names = [e.name for e in prepared.of_kind("state")]
         self.version = -1
@@ -69,7 +77,11 @@ class TorchExecutable(Executable):
             self.state = tuple(self.store.arrays[name] for name in self.names)
             self.version = self.store.version
         device = self.backend.device
-        tensors = [to_torch(array if array.dtype == dtype else array.astype(dtype), device) for array, dtype in zip(batch, self.dtypes, strict=True)]
+        tensors: Sequence[torch.Tensor] = [
+            to_torch(array if array.dtype == dtype else array.astype(dtype), device) for array, dtype in zip(batch, self.dtypes, strict=True)
+        ]
+        if self.front is not None:
+            tensors = self.front(self.state, tensors, scalars)
         return [self.constants, *self.state, *tensors, *scalars]
 
     def run(self, batch: Sequence[Array], scalars: Sequence[float]) -> Any:

@@ -1,0 +1,54 @@
+"""TensorFlow's XLA is refused where it would compute something else, and falls back for the batches it has not been compiled for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import unimodel as um
+from unimodel import ops
+from unimodel.errors import UnsupportedError
+
+pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+
+X = np.random.default_rng(0).standard_normal((6, 4)).astype("float32")
+
+
+class Of(um.Model):
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def forward(self, x: Any) -> Any:
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("cast", lambda x: ops.astype(x, "int64")),
+        ("floor_divide", lambda x: ops.floor_divide(ops.astype(x > 0, "int64"), 2)),
+        ("take", lambda x: ops.take(x, ops.astype(x[:, 0] > 0, "int64") * 7, axis=1)),
+    ],
+)
+def test_what_means_something_else_is_refused(name: str, function: Any) -> None:
+    with pytest.raises(UnsupportedError, match=f"{name} means something else under XLA(.|\n)*test_xla.py(.|\n)*leave out compile='xla'"):
+        um.Trainer(Of(function), backend="tensorflow", compile="xla").predict(X)
+
+
+@pytest.mark.parametrize("function", [lambda x: ops.max(x, axis=1), lambda x: ops.min(x), lambda x: um.value_and_grad(lambda: ops.relu(x).sum(), wrt=x)[1]])
+def test_nan_is_what_it_is_without_a_compiler(function: Any) -> None:
+    x = X.copy()
+    x[2, 1] = np.nan
+    plain, compiled = (um.Trainer(Of(function), backend="tensorflow", compile=c).predict(x) for c in ("none", "xla"))
+    np.testing.assert_array_equal(plain, compiled)
+
+
+def test_another_batch_size_is_not_compiled_anew() -> None:
+    trainer = um.Trainer(um.nn.Linear(4, 2), backend="tensorflow", compile="xla")
+    whole = trainer.predict(X)
+    ((_, program),) = trainer._um_runtime.programs()
+    assert "_function" not in vars(program.executable)
+    np.testing.assert_allclose(trainer.predict(X[:2]), whole[:2], rtol=1e-6)
+    assert "_function" in vars(program.executable), "the second size did not run the function without XLA"
