@@ -770,7 +770,7 @@ def test_memory_does_not_grow(subject: Subject) -> None:
                 float(result["loss"])
 
     steps(300)
-    trainer.fit((np.tile(wide, (10, 1)), np.tile(target, (10, 1))), batch_size=32, verbose=False)
+    trainer.fit((np.tile(wide, (40, 1)), np.tile(target, (40, 1))), batch_size=32, verbose=False)
     gc.collect()
     objects, resident = len(gc.get_objects()), _resident()
     steps(1500)
