@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import unimodel as um
 from unimodel import ops, value_and_grad
 from unimodel.backend import Capability, CompileOptions, Executable, Store
 from unimodel.graph import Array, TensorSpec
@@ -378,3 +379,84 @@ def test_nothing_but_state(subject: Subject) -> None:
 
     assert bench.program(twice, [3.0])([3.0]) == [[4], [4], [3], [3], [3]]
     assert bench.state() == {"a": [1, 2]}
+
+
+@pytest.mark.needs(Capability.TRAINING)
+def test_regions_write_in_order(subject: Subject) -> None:
+    """Regions in a row and inside each other: each sees what was assigned before it, a gradient is of the values as they were read."""
+    for way in subject.ways:
+        bench = Bench(subject, w=[2.0, -1.0], seen=np.array(0.0), calls=np.array(0, "int64"))
+
+        def step(cells: Mapping[str, Any], x: Any) -> Any:
+            def inner() -> Any:
+                cells["seen"].assign(cells["seen"] * 2.0 + ops.sum(cells["w"]))
+                cells["calls"].assign(cells["calls"] + 1)
+                return ops.sum(cells["w"] * cells["w"] * x)
+
+            def outer() -> Any:
+                value, slope = value_and_grad(inner, wrt=x)  # a gradient for a tensor, which depends on the cell
+                cells["calls"].assign(cells["calls"] * 10)
+                return value + ops.sum(slope * slope), cells["seen"] * 1.0
+
+            (first, seen), grad = value_and_grad(outer, wrt=cells["w"], has_aux=True)
+            cells["w"].assign(cells["w"] - 0.125 * grad)
+            second = value_and_grad(inner, wrt=[cells["w"], x])
+            return [first, seen, grad, second[0], second[1][0], second[1][1], cells["seen"] * 1.0]
+
+        program, x = bench.program(step, np.array([1.0, 3.0]), way=way), np.array([1.0, 3.0])
+        w, seen, calls = np.array([2.0, -1.0]), 0.0, 0
+        for i in range(3):
+            seen, calls = seen * 2 + w.sum(), (calls + 1) * 10
+            first, between, grad = (w * w * x).sum() + (w**4).sum(), seen, 2 * w * x + 4 * w**3
+            w = w - 0.125 * grad
+            seen, calls = seen * 2 + w.sum(), calls + 1
+            expected = [first, between, grad, (w * w * x).sum(), 2 * w * x, w * w, seen]
+            given = program(x)
+            assert_close([np.array(v) for v in given], [np.array(v) for v in expected], 1e-5 if subject.best == "float32" else 1e-11, f"step {i} ({way})")
+            assert bench.state()["calls"] == calls, f"step {i} ({way})"
+            w = np.array(bench.state()["w"])
+            if i == 1:
+                bench.store.write("w", np.array([0.5, -0.25], subject.best))
+                w = np.array([0.5, -0.25])
+
+
+@pytest.mark.needs(Capability.TRAINING)
+def test_two_optimizers_in_a_step(subject: Subject) -> None:
+    """What is read after an update is the new value, also in the next region of the same step, and for a parameter that is updated twice."""
+
+    class Net(um.Model):
+        def __init__(self) -> None:
+            self.w = um.Parameter((2,))
+            self.w.data = np.array([1.0, -2.0])
+
+        def forward(self, x: Any) -> Any:
+            return ops.sum(self.w * x)
+
+    class Both(um.Trainer):
+        def step(self, batch: Any) -> Any:
+            (x,) = batch
+            a, b = self.models["a"], self.models["b"]
+            loss_a, grads = um.value_and_grad(lambda: (a(x[0]) - b(x[0])) ** 2.0, wrt=a.parameters())
+            self.optimizers["a"].update(grads)
+            loss_b, grads = um.value_and_grad(lambda: (a(x[0]) - b(x[0]) - 1.0) ** 2.0, wrt=b.parameters())
+            self.optimizers["b"].update(grads)
+            again, grads = um.value_and_grad(lambda: a(x[0]) ** 2.0, wrt=a.parameters())
+            self.optimizers["a"].update(grads)
+            return {"loss_a": loss_a, "loss_b": loss_b, "again": again, "sum": a(x[0]) + b(x[0])}
+
+    x = np.array([[0.5, 0.25]])
+    trainer = Both({"a": Net(), "b": Net()}, optimizer={"a": um.optim.SGD(lr=0.1, momentum=0.9), "b": um.optim.SGD(lr=0.2)}, precision=subject.best)
+    a, b, buffer = np.array([1.0, -2.0]), np.array([1.0, -2.0]), np.zeros(2)
+    tolerance = 1e-5 if subject.best == "float32" else 1e-12
+    for _ in range(4):
+        expected = {"loss_a": ((a - b) @ x[0]) ** 2}
+        buffer = 0.9 * buffer + 2 * ((a - b) @ x[0]) * x[0]
+        a = a - 0.1 * buffer
+        expected["loss_b"] = ((a - b) @ x[0] - 1) ** 2
+        b = b + 0.2 * 2 * ((a - b) @ x[0] - 1) * x[0]
+        expected["again"] = (a @ x[0]) ** 2
+        buffer = 0.9 * buffer + 2 * (a @ x[0]) * x[0]
+        a = a - 0.1 * buffer
+        expected["sum"] = (a + b) @ x[0]
+        given = {name: float(value) for name, value in trainer.train_step((x,)).items()}
+        assert given == pytest.approx(expected, rel=tolerance, abs=tolerance)
