@@ -17,7 +17,8 @@ from unimodel.bench.intervals import FEWEST, median, ratio, spread
 from unimodel.bench.isolation import requirements
 from unimodel.bench.plan import Contestant, Plan
 from unimodel.bench.record import record as recorded
-from unimodel.bench.session import Entry, Session
+from unimodel.bench.session import Entry, Session, _cause
+from unimodel.bench.sittings import Outcome
 from unimodel.bench.subjects import repository, signature
 from unimodel.bench.workloads import WORKLOADS
 from unimodel.cli.app import app
@@ -214,3 +215,9 @@ def test_the_table_goes_between_the_page_s_marks(tmp_path: Path) -> None:
     assert written.startswith("before") and written.endswith("after\n") and "old" not in written
     assert "| regression, batch 32 | numpy |" in written
     assert text.duration(2.5) == "2.50 s"
+
+
+def test_a_cause_quotes_the_error_s_own_line() -> None:
+    printed = "Traceback (most recent call last):\n  File x\nunimodel.errors.PluginError: it is broken.\n  remedy:   reinstall it"
+    assert _cause("it ended", Outcome(None, "it ended", printed)) == "it ended (unimodel.errors.PluginError: it is broken.)"
+    assert _cause("it ended", Outcome(None, "it ended", "")) == "it ended"

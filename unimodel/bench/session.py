@@ -9,6 +9,7 @@ A contestant that fails or crashes leaves all others' results standing.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -234,5 +235,9 @@ def _carry_out(session: Session, sitting: Sitting, place: str, say: Say) -> None
 
 
 def _cause(cause: str, outcome: Outcome) -> str:
-    last = [line for line in outcome.output.splitlines() if line.strip()]
-    return f"{cause} ({last[-1].strip()[:200]})" if last and outcome.result is None else cause
+    """With what the process said last: its error's own line, if it printed one."""
+    if outcome.result is not None:
+        return cause
+    lines = [line for line in outcome.output.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"[A-Za-z_.]*(Error|Exception|Fault)\b.*:|Fatal ", line)]
+    return f"{cause} ({(errors or lines)[-1].strip()[:200]})" if lines else cause
