@@ -23,6 +23,8 @@ from unimodel.bench.subjects import repository, signature
 from unimodel.bench.workloads import WORKLOADS
 from unimodel.cli.app import app
 from unimodel.errors import DataError
+from unimodel.graph import TensorSpec
+from unimodel.tracing import trace
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
@@ -157,6 +159,17 @@ def test_flops_are_those_of_matrix_products_and_convolutions() -> None:
     ((_, program),) = trainer._um_runtime.programs()
     once = 2 * 2 * 8 * 8 * 5 * 3 * 9
     assert flops(program.traced.graph, {"N": 2}) == 2 * once  # forward, and the weight's gradient
+
+
+def test_flops_of_a_loop_are_those_of_all_its_rounds() -> None:
+    import unimodel as um
+
+    def forward(x: um.Tensor) -> um.Tensor:
+        carry, _ = um.ops.scan(lambda h, _: (um.ops.matmul(h, x), None), x, length=5)
+        return um.ops.cond(um.ops.sum(carry) > 0, lambda: um.ops.matmul(carry, x), lambda: carry)
+
+    traced = trace(forward, TensorSpec((4, 4), "float32"), names={})
+    assert flops(traced.graph, {}) == 6 * 2 * 4**3
 
 
 def test_a_prediction_s_signature_moves_with_it() -> None:

@@ -1,7 +1,8 @@
 """How much arithmetic a graph is: the multiplications and additions of its matrix products and convolutions.
 
 All else (activations, norms, updates) is left out, as is usual; it moves memory rather than computes. The count is of the mathematics, core's graph
-taken apart and differentiated, so it is the same for every contestant, whatever kernels it uses.
+taken apart and differentiated, so it is the same for every contestant, whatever kernels it uses. A scan counts each round, a cond its larger branch, and a
+while_loop, of which nobody knows how often it runs, one round.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 
 from unimodel.dim import concrete
 from unimodel.graph import Graph, Node, Value
+from unimodel.ops.definition import cond_op, scan_op
 from unimodel.passes import prepare
 
 
@@ -36,6 +38,7 @@ def _of_node(node: Node, sizes: Mapping[str, int]) -> int:
         return 2 * size(node.inputs[0]) * math.prod(concrete(s, sizes) for s in node.inputs[1].spec.shape[1:])
     if node.op.name == "conv_weight_gradient" and result is not None:
         return 2 * size(node.inputs[1]) * math.prod(concrete(s, sizes) for s in result.spec.shape[1:])
-    times = node.attrs.get("length", 1)  # a loop says how often its body runs
-    bodies = [body for body in node.attrs.values() if isinstance(body, Graph)]
-    return sum(_count(body, sizes) for body in bodies) * (times if isinstance(times, int) else 1)
+    bodies = [_count(body, sizes) for body in node.attrs.values() if isinstance(body, Graph)]
+    if node.op is cond_op:
+        return max(bodies)
+    return sum(bodies) * (concrete(node.attrs["length"], sizes) if node.op is scan_op else 1)
