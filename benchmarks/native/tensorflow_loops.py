@@ -66,10 +66,13 @@ def _resnet18(v, x, training):
         return y
 
     def conv(name, x, stride, pad):
-        return tf.nn.conv2d(x, v[f"{name}.weight"], stride, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+        if stride == 1:
+            return tf.nn.conv2d(x, v[f"{name}.weight"], 1, "SAME")
+        # "SAME" pads even sizes on one side only; a padding of its own keeps oneDNN's kernels, which explicit paddings do not
+        return tf.nn.conv2d(tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]]), v[f"{name}.weight"], stride, "VALID")
 
     x = tf.nn.relu(norm("bn1", conv("conv1", x, 2, 3)))
-    x = tf.nn.max_pool2d(x, 3, 2, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    x = tf.nn.max_pool2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), 3, 2, "VALID")  # of what relu gave: zeros are its least
     for layer in range(4):
         for part in range(2):
             name = f"layers.{layer}.{part}"
