@@ -48,7 +48,7 @@ CRASHES_LATER = """
         import os, pathlib
         count = pathlib.Path(os.environ["UNIMODEL_TEST_COUNT"])
         count.write_text(count.read_text() + "x" if count.exists() else "x")
-        if len(count.read_text()) > 2:
+        if len(count.read_text()) > 1:
             import ctypes
             ctypes.string_at(0)
         return super().compile(graph, store, options)
@@ -103,7 +103,7 @@ def record(twins: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[
         patch.syspath_prepend(twins)
         patch.setenv("PYTHONPATH", str(twins))
         result = bench(
-            *("regression", "--backends", "numpy,twin,wrong,skewed,single", "--mode", "train,inference", "--batch-sizes", "8,32", *FAST),
+            *("regression", "--backends", "numpy,twin,skewed,single", "--mode", "train,inference", "--batch-sizes", "8,32", *FAST),
             *("--json", folder / "b.json", "--html", folder / "b.html", "--markdown", folder / "b.md"),
         )
     assert result.exit_code == 1, result.output  # some do not agree
@@ -115,10 +115,9 @@ def record(twins: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[
 def test_what_does_not_agree_is_reported_and_not_timed(record: tuple[dict[str, Any], Path]) -> None:
     found = by_label(record[0])
     assert "seconds" in found["numpy"] and "seconds" in found["twin"]
-    for name in ("wrong", "skewed"):  # the second is right enough for float32, and float64 tells
-        assert "seconds" not in found[name] and "in float64" in found[name]["disagrees"]
-    printed = (record[1] / "printed.txt").read_text()
-    assert "wrong: not timed, it does not agree: in float64" in printed
+    # it is right enough for float32, and float64 tells
+    assert "seconds" not in found["skewed"] and "in float64" in found["skewed"]["disagrees"]
+    assert "skewed: not timed, it does not agree: in float64" in (record[1] / "printed.txt").read_text()
 
 
 def test_a_backend_without_float64_is_compared_in_float32(record: tuple[dict[str, Any], Path]) -> None:
@@ -151,7 +150,7 @@ def test_the_json_says_how_everything_was_measured(record: tuple[dict[str, Any],
 
 def test_all_contestants_have_the_same_weights_and_data(record: tuple[dict[str, Any], Path]) -> None:
     entries = [e for e in record[0]["unimodel"]["contestants"] if e["batch_size"] == 32 and e.get("hashes")]
-    assert len(entries) >= 4
+    assert len(entries) >= 3
     assert len({(e["hashes"]["weights"], e["hashes"]["data"]) for e in entries}) == 1
 
 
@@ -218,18 +217,18 @@ def test_progress_is_plain_lines_and_json_alone_where_asked() -> None:
 def test_a_script_is_timed_at_its_first_training(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
-    record = measured(script, "3", "--backends", "numpy,twin", "--mode", "train,fit,inference")
-    found = by_label(record)
-    assert set(found) == {"numpy", "numpy fit", "numpy inference", "twin", "twin fit", "twin inference"}
+    record = measured(script, "3", "--backends", "twin", "--mode", "train,fit,inference")
+    found, reference = by_label(record), record["unimodel"]["references"][str(script)]
+    assert set(found) == {"twin", "twin fit", "twin inference"}
     assert all("seconds" in entry for entry in found.values())
-    assert found["twin"]["masks"] == found["numpy"]["masks"] is not None
+    assert reference["backend"] == "numpy" and found["twin"]["masks"] == reference["masks"] is not None
     assert found["twin"]["float64_apart"] == 0.0
 
 
 def test_a_script_without_a_trainer_fails_with_the_reason(tmp_path: Path) -> None:
     script = tmp_path / "idle.py"
     script.write_text("x = 1\n")
-    record = measured(script, "--backends", "numpy,twin", status=1)
+    record = measured(script, "--backends", "numpy", status=1)
     for entry in record["unimodel"]["contestants"]:
         assert "never trains" in entry["failure"]
 
@@ -241,11 +240,11 @@ def test_a_crash_is_reported_with_its_signal() -> None:
 
 
 def test_a_backend_that_crashes_in_the_middle_keeps_what_was_measured() -> None:
-    result = bench("regression", "--backends", "twin,fading", "--quick", "--processes", "4", "--seconds", "0.002", "--json", "-")
+    result = bench("regression", "--backends", "twin,fading", "--quick", "--processes", "3", "--seconds", "0.002", "--json", "-")
     found = by_label(json.loads(result.stdout))
     assert result.exit_code == 1
-    assert len(found["twin"]["processes"]) == 4
-    assert "SIGSEGV" in found["fading"]["failure"] and len(found["fading"]["processes"]) == 2
+    assert len(found["twin"]["processes"]) == 3
+    assert "SIGSEGV" in found["fading"]["failure"] and len(found["fading"]["processes"]) == 1
     assert "what was measured before is kept" in " ".join(text.left_out(json.loads(result.stdout)))
 
 
