@@ -70,9 +70,9 @@ class Draws:
         return self.integer(-rank, rank - 1)
 
     def axes(self, rank: int) -> Any:
-        """None, one axis, or several."""
+        """None, one axis, several, or none at all."""
         if rank == 0 or self.integer(0, 3) == 0:
-            return None
+            return self.choice(None, None, ())
         if self.flag():
             return self.axis(rank)
         chosen = [a for a in range(rank) if self.flag()] or [0]

@@ -19,7 +19,7 @@ from unimodel.optim import lr_scheduler
 from unimodel_conformance.problems import PROBLEMS, Losses, Problem
 from unimodel_conformance.subject import Subject, assert_close
 from unimodel_conformance.tables import OPTIMIZERS
-from unimodel_conformance.test_optimizers import BATCH, Curve
+from unimodel_conformance.test_optimizers import BATCH, Bench, Curve
 
 pytestmark = [pytest.mark.concerns("checkpoint"), pytest.mark.needs(Capability.TRAINING)]
 
@@ -51,24 +51,27 @@ def test_resume(subject: Subject, problem: Problem, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", sorted({e.name for e in OPTIMIZERS}))
 def test_resume_each_optimizer(subject: Subject, kind: str, tmp_path: Path) -> None:
-    """Each optimizer's whole state is in the file: slots, step counts, rate. The entry with the most options is tried."""
-    entry = max((e for e in OPTIMIZERS if e.name == kind and not e.kwargs.get("maximize")), key=lambda e: len(e.kwargs))
+    """Each optimizer's whole state is in the file, with every set of options: slots, step counts, rates."""
+    entries = [e for e in OPTIMIZERS if e.name == kind]
 
     def make() -> um.Trainer:
-        optimizer = getattr(um.optim, kind)(**entry.kwargs)
-        lr_scheduler.StepLR(optimizer, 2, 0.7, interval="step")
-        return um.Trainer(Curve(kind == "Muon"), um.losses.MSELoss(), optimizer)
+        optimizers = {e.id: getattr(um.optim, kind)(**e.kwargs) for e in entries}
+        for optimizer in optimizers.values():
+            lr_scheduler.StepLR(optimizer, 2, 0.7, interval="step")
+        return Bench({e.id: Curve(kind == "Muon") for e in entries}, optimizer=optimizers)
 
     whole, fresh = make(), make()
     for _ in range(3):
         whole.train_step(BATCH)
     whole.save(tmp_path / "run.um")
     fresh.load(tmp_path / "run.um")
-    assert fresh.optimizer.lr == whole.optimizer.lr
+    assert all(fresh.optimizers[e.id].lr == whole.optimizers[e.id].lr for e in entries), "the learning rates in the file"
     for step in range(3):
         wanted, given = whole.train_step(BATCH), fresh.train_step(BATCH)
-        assert float(given["loss"]) == float(wanted["loss"]), f"{kind}: the resumed run parts at its step {step + 1}"
-        assert_close(fresh.model.state_dict(), whole.model.state_dict(), 0.0, f"{kind} resumed, after step {step + 1}")
+        for entry in entries:
+            loss = f"{entry.id}/loss"
+            assert float(given[loss]) == float(wanted[loss]), f"{entry.id}: the resumed run parts at its step {step + 1}"
+            assert_close(fresh.models[entry.id].state_dict(), whole.models[entry.id].state_dict(), 0.0, f"{entry.id} resumed, after step {step + 1}")
 
 
 @FLOAT64

@@ -126,6 +126,15 @@ def test_no_dimensions(subject: Subject, op: str) -> None:
     run_cases(subject, subject.best, op, [calls.get(op, ([x, y] if op in NUMBERS["binary"] else [x], {}))])
 
 
+@pytest.mark.concerns("op", "0-d arrays")
+@pytest.mark.parametrize("op", ["sum", "prod", "max", "min", "mean", "all", "any", "flip"])
+def test_no_axes(subject: Subject, op: str) -> None:
+    """A reduction over no axes reduces nothing; its result is an array of its own."""
+    x = np.array([[1.5, -2.0, 0.5], [4.0, 0.25, 3.0]])
+    x = x > 1 if op in ("all", "any") else x
+    run_cases(subject, subject.best, op, [([x], {"axis": ()}), ([x], {"axis": (), **({} if op == "flip" else {"keepdims": True})}), ([x[0, 0]], {"axis": ()})])
+
+
 @pytest.mark.concerns("op", "non-contiguous arrays")
 @pytest.mark.parametrize("op", ["add", "exp", "sum", "matmul", "conv", "take", "softmax", "concat", "max_pool", "linear", "reshape"])
 def test_other_strides(subject: Subject, op: str) -> None:
@@ -223,6 +232,17 @@ def test_reductions_of_nan_and_infinity(subject: Subject, op: str) -> None:
             assert not (found := difference(given, wanted.astype(dtype), 8 * subject.tolerance(dtype), relative="element")), (
                 f"{op} of {x.tolist()} in {dtype}: {found}"
             )
+
+
+@pytest.mark.parametrize("op", ["arg_max", "arg_min"])
+def test_place_of_nan(subject: Subject, op: str) -> None:
+    """The first NaN is both the largest and the smallest, as in NumPy and PyTorch; infinities are in their order."""
+    for dtype in subject.floats:
+        for rows in (SPECIAL_ROWS, SPECIAL_ROWS.T, np.array([[2.0, NAN, NAN], [NAN, -INF, INF]])):
+            x = as_dtype(rows, dtype)
+            (given,) = _one(subject, dtype, op, x, 1)
+            wanted = (np.argmax if op == "arg_max" else np.argmin)(x.astype("float64"), axis=1)
+            assert given.tolist() == wanted.tolist(), f"{op} of {x.tolist()} in {dtype} is {given.tolist()}, expected {wanted.tolist()}"
 
 
 @pytest.mark.concerns("op", "max_pool")
@@ -484,7 +504,12 @@ def test_same_bits_twice(subject: Subject) -> None:
 @pytest.mark.concerns("op", "results")
 def test_results_are_the_callers(subject: Subject) -> None:
     """What is read back is the caller's own: writable, of NumPy, not overwritten by the next run, and not a view of an input."""
-    compiled = subject.compile(lambda x: (x * 2.0, x, ops.reshape(x, (4,)), ops.sum(x)), [np.ones((2, 2), "float32")], "float32")
+    fixed = np.array([7.0, 8.0], "float32")
+
+    def function(x: Any) -> Any:
+        return x * 2.0, x, ops.reshape(x, (4,)), ops.sum(x), ops.ones((2,)), ops.asarray(fixed), ops.sum(x, axis=()), ops.broadcast_to(x[0], (3, 2))
+
+    compiled = subject.compile(function, [np.ones((2, 2), "float32")], "float32")
     x = np.arange(4, dtype="float32").reshape(2, 2)
     first = compiled(x)
     kept = [a.copy() for a in first]

@@ -131,6 +131,48 @@ def test_ignored_samples_are_absent(subject: Subject, smoothing: float, weighted
             assert math.isclose(given, wanted, rel_tol=1e-5), f"ignore_index={ignored}, {reduction}: {given}, without the ignored samples {wanted}"
 
 
+INF = math.inf
+BOUNDS: dict[str, tuple[Any, list[Any], list[float], list[float]]] = {
+    "BCELoss": (um.losses.BCELoss(reduction="none"), [[0.0, 1.0, 0.0, 1.0, 0.5], [0.0, 1.0, 1.0, 0.0, 0.5]], [0.0, 0.0, 100.0, 100.0, math.log(2)], [0, 0, -1e12, 1e12, 0]),
+    "BCEWithLogitsLoss": (um.losses.BCEWithLogitsLoss(reduction="none"), [[0.0, 0.0, 90.0, -90.0], [0.0, 1.0, 1.0, 0.0]], [math.log(2), math.log(2), 0.0, 0.0], [0.5, -0.5, 0.0, 0.0]),
+    "KLDivLoss": (um.losses.KLDivLoss(reduction="none"), [[-1.0, -2.0, 0.0], [0.0, 1.0, 0.5]], [0.0, 2.0, -0.5 * math.log(2)], [0.0, -1.0, -0.5]),
+    "HuberLoss": (um.losses.HuberLoss(reduction="none", delta=0.5), [[0.0, 0.5, -0.5, 3.0, -3.0], [0.0] * 5], [0, 0.125, 0.125, 1.375, 1.375], [0, 0.5, -0.5, 0.5, -0.5]),
+    "SmoothL1Loss": (um.losses.SmoothL1Loss(reduction="none", beta=0.5), [[0.0, 0.5, -0.5, 3.0, -3.0], [0.0] * 5], [0, 0.25, 0.25, 2.75, 2.75], [0, 1, -1, 1, -1]),
+    "L1Loss": (um.losses.L1Loss(reduction="none"), [[0.0, 2.0, -2.0], [0.0] * 3], [0.0, 2.0, 2.0], [0.0, 1.0, -1.0]),
+    "PoissonNLLLoss": (um.losses.PoissonNLLLoss(full=True, reduction="none"), [[0.0] * 3, [0.0, 1.0, 2.0]], [1, 1, 1 + 2 * math.log(2) - 2 + 0.5 * math.log(4 * math.pi)], [1, 0, -1]),
+    "NLLLoss": (um.losses.NLLLoss(reduction="none"), [[[-INF, 0.0, -1.0], [0.0, -INF, -INF]], [1, 0]], [0.0, 0.0], [[0, -1, 0], [-1, 0, 0]]),
+}  # fmt: skip  # a table reads better in rows
+"""At the ends of what its inputs may be, and where its formula changes: a loss, its inputs, the values, and the gradients of their sum for the first input."""
+
+
+@pytest.mark.concerns("loss")
+@pytest.mark.parametrize("name", BOUNDS)
+def test_at_the_bounds(subject: Subject, name: str) -> None:
+    """Probabilities of 0 and 1, targets of 0, differences of 0 and where a loss changes its form: finite, and PyTorch's."""
+    loss, inputs, values, slopes = BOUNDS[name]
+    arrays = [as_dtype(np.array(a), subject.best) for a in inputs]
+    given = subject.run(lambda *t: loss(*t), *arrays)
+    assert not (d := difference(given, as_dtype(np.array(values, "float64"), subject.best), 1e-6)), f"{name} of {inputs}: {d}"
+    for way in subject.ways:
+        grad = subject.run(lambda *t: um.value_and_grad(lambda: um.ops.sum(loss(*t)), wrt=t[0])[1], *arrays, differentiation=way)
+        assert not (d := difference(grad, as_dtype(np.array(slopes, "float64"), subject.best), 1e-6)), f"gradient of {name} at {inputs} ({way}): {d}"
+
+
+@pytest.mark.concerns("loss", "ignore_index")
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_ignored_samples_with_infinite_logits(subject: Subject, smoothing: float) -> None:
+    """A masked class, whose logit is -inf, in a sample that is ignored makes nothing NaN, neither the loss nor the gradient of the others."""
+    x = np.array([[0.5, 1.0, -0.5], [-INF, 0.3, 0.1], [0.2, -1.0, 0.4]])
+    y = np.array([1, -100, 2])
+    loss = um.losses.CrossEntropyLoss(label_smoothing=smoothing)
+    wanted = value_of(subject, loss, x[[0, 2]], y[[0, 2]])
+    given = value_of(subject, loss, x, y)
+    assert math.isclose(given, wanted, rel_tol=1e-5), f"{given}, without the ignored sample {wanted}"
+    for way in subject.ways:
+        grad = subject.run(lambda x, y: um.value_and_grad(lambda: loss(x, y), wrt=x)[1], as_dtype(x, subject.best), y, differentiation=way)
+        assert np.isfinite(grad).all() and not grad[1].any(), f"the gradient ({way}) is {grad.tolist()}"
+
+
 @pytest.mark.concerns("loss", "CrossEntropyLoss")
 def test_label_smoothing(subject: Subject) -> None:
     """Smoothing by s is the mixture of s of the uniform distribution over all K classes with 1 - s of the target; equal logits cost log K whatever s is."""

@@ -205,6 +205,122 @@ def test_frozen_parameters(subject: Subject) -> None:
     assert not np.array_equal(end["bias"], middle["bias"]), "an unfrozen parameter stays"
     assert np.array_equal(end["weight"], middle["weight"]), "a parameter frozen later moves on"
 
+    class Given(um.Trainer):
+        def step(self, batch: Any) -> dict[str, Any]:
+            self.optimizer.update([p * 0.0 + 1.0 for p in self.model.parameters()])
+            return {"mean": ops.mean(batch[0])}
+
+    handed = Given(Curve(), optimizer=um.optim.SGD(lr=0.1))
+    held: Any = handed.model
+    held.bias.requires_grad = False
+    start = held.state_dict()
+    handed.train_step(BATCH)
+    moved = {n: a - start[n] for n, a in held.state_dict().items()}
+    assert not moved["bias"].any(), "a frozen parameter moved by a gradient that the step handed over"
+    assert_close(moved["weight"], np.full((4, 3), -0.1, "float32"), 1e-5, "the parameters beside it")
+
+
+class Pulled(um.Trainer):
+    """Each model is two matrices, pulled along by gradients that are the batch: what an optimizer makes of one has nothing to do with the other."""
+
+    def step(self, batch: Any) -> dict[str, Any]:
+        for name, optimizer in self.optimizers.items():
+            parameters = list(self.models[name].parameters())
+            optimizer.update([batch[0, i] for i in range(len(parameters))])
+        return {"size": ops.mean(batch)}
+
+
+class Matrices(um.Model):
+    def __init__(self, names: str = "ab") -> None:
+        for i, name in enumerate(names):
+            setattr(self, name, um.Parameter(golden.part("optimizers", "start")["weight"] * (1.0 - 0.5 * i)))
+
+
+PULLS = np.random.default_rng(4).standard_normal((5, 1, 2, 4, 3)).astype("float32")
+
+
+def pulled(trainer: um.Trainer, pulls: Array = PULLS) -> dict[str, dict[str, list[Array]]]:
+    """Of each model, the path of each matrix."""
+    found: dict[str, dict[str, list[Array]]] = {key: {name: [] for name in model.state_dict()} for key, model in trainer.models.items()}
+    for pull in pulls:
+        trainer.train_step(pull)
+        for key, model in trainer.models.items():
+            for name, array in model.state_dict().items():
+                found[key][name].append(array)
+    return found
+
+
+@pytest.mark.concerns("optimizer", "parameter groups")
+@pytest.mark.parametrize("name", sorted({e.name for e in OPTIMIZERS}))
+def test_groups_go_their_own_way(subject: Subject, name: str) -> None:
+    """A group with options of its own goes as under an optimizer of its own with these options, whatever the other group has, for every set of options."""
+    entries = [e for e in OPTIMIZERS if e.name == name]
+    kind, plain = getattr(um.optim, name), entries[0].kwargs
+    models, optimizers = {}, {}
+    for entry in entries:
+        both = models[f"{entry.id} grouped"] = Matrices()
+        groups = [{"params": [both.a], **entry.kwargs}, {"params": [both.b], "lr": 0.5 * plain["lr"]}]
+        optimizers[f"{entry.id} grouped"] = kind(groups, **plain)
+        models[f"{entry.id} alone"], optimizers[f"{entry.id} alone"] = Matrices("a"), make(entry)
+    models["rest"] = Matrices()
+    optimizers["rest"] = kind(lr=0.5 * plain["lr"])
+    found = pulled(Pulled(models, optimizer=optimizers))
+    for entry in entries:
+        for step in range(len(PULLS)):
+            where = f"{name}({_text(entry)}) in a group of its own, step {step + 1}"
+            assert_close(found[f"{entry.id} grouped"]["a"][step], found[f"{entry.id} alone"]["a"][step], 2e-5, where)
+            assert_close(found[f"{entry.id} grouped"]["b"][step], found["rest"]["b"][step], 2e-5, f"beside {where}, the other group")
+
+
+class Reading(um.Trainer):
+    """Reads parameters before and after their update, and uses the old ones for something that is computed later."""
+
+    def step(self, batch: Any) -> dict[str, Any]:
+        found = {}
+        for name, optimizer in self.optimizers.items():
+            parameters = list(self.models[name].parameters())
+            before = [p * 1.0 for p in parameters]
+            optimizer.update([batch[0, i] for i in range(len(parameters))])
+            for i, (old, p) in enumerate(zip(before, parameters, strict=True)):
+                found |= {f"{name}/{i}/old": ops.reshape(old, (-1,)), f"{name}/{i}/new": p * 1.0, f"{name}/{i}/moved": p - old}
+        return found
+
+
+@pytest.mark.concerns("optimizer", "old and new values")
+@pytest.mark.parametrize("name", sorted({e.name for e in OPTIMIZERS}))
+def test_old_and_new_values(subject: Subject, name: str) -> None:
+    """A kernel that updates in place leaves the old numbers to whoever still reads them: what a step saw before the update, after it, and the difference."""
+    entries = [e for e in OPTIMIZERS if e.name == name]
+    trainer, plain = (kind({e.id: Matrices() for e in entries}, optimizer={e.id: make(e) for e in entries}) for kind in (Reading, Pulled))
+    old = {key: list(model.state_dict().values()) for key, model in plain.models.items()}
+    for step, pull in enumerate(PULLS[:3], 1):
+        given = trainer.train_step(pull)
+        plain.train_step(pull)
+        for key, model in plain.models.items():
+            new = list(model.state_dict().values())
+            for i, (a, b) in enumerate(zip(old[key], new, strict=True)):
+                for what, wanted in (("old", a.ravel()), ("new", b), ("moved", b - a)):
+                    assert_close(np.asarray(given[f"{key}/{i}/{what}"]), wanted, 1e-6, f"{key}, the {what} numbers of matrix {i} in step {step}")
+            old[key] = new
+
+
+@pytest.mark.concerns("optimizer", "frozen parameters")
+@pytest.mark.parametrize("name", sorted({e.name for e in OPTIMIZERS}))
+def test_unfrozen_later(subject: Subject, name: str) -> None:
+    """A parameter that is unfrozen later begins with its own first step: fresh averages, corrected as at the beginning; the others go on."""
+    entry = max((e for e in OPTIMIZERS if e.name == name and not e.kwargs.get("maximize")), key=lambda e: len(e.kwargs))
+    late, alone = (Pulled(Matrices(), optimizer=make(entry)) for _ in range(2))
+    net: Any = late.model
+    net.b.requires_grad = False
+    first = pulled(late, PULLS[:2])[""]
+    assert np.array_equal(first["b"][-1], Matrices().state_dict()["b"]), "a frozen parameter moved"
+    net.b.requires_grad = True
+    then = pulled(late, PULLS[2:])[""]
+    other = pulled(alone)[""]
+    assert_close([*first["a"], *then["a"]], other["a"], 2e-5, f"{name}: the parameter beside the frozen one")
+    fresh = pulled(Pulled(Matrices(), optimizer=make(entry)), PULLS[2:])[""]
+    assert_close(then["b"], fresh["b"], 2e-5, f"{name}: a parameter unfrozen after two steps, against one that begins there")
+
 
 @pytest.mark.concerns("optimizer", "learning rate")
 def test_learning_rate(subject: Subject) -> None:

@@ -191,15 +191,16 @@ def test_results_are_those_of_their_step(subject: Subject) -> None:
         assert program.read(handles[i]) == [[1 + i, 2 + i], [1 + i, 2 + i], [[2 + i, 3 + i]]], f"step {i}"
 
 
-def test_batches_may_be_overwritten(subject: Subject) -> None:
-    """The caller's arrays are used up once ``run`` returns, whether results have been read or not."""
-    bench = Bench(subject, total=np.zeros(1000))
+@pytest.mark.parametrize("size", [1000, 300_000])
+def test_batches_may_be_overwritten(subject: Subject, size: int) -> None:
+    """The caller's arrays are used up once ``run`` returns, whether results have been read or not, however large they and the state are."""
+    bench = Bench(subject, total=np.zeros(size))
 
     def step(cells: Mapping[str, Any], x: Any) -> Any:
         cells["total"].assign(cells["total"] + x)
-        return [x * 1.0, x]
+        return [x * 1.0, x, ops.reshape(x, (2, -1))]
 
-    x = np.ones(1000, subject.best)
+    x = np.ones(size, subject.best)
     program = bench.program(step, x)
     handles = []
     for i in range(5):
@@ -207,8 +208,8 @@ def test_batches_may_be_overwritten(subject: Subject) -> None:
         handles.append(program.executable.run([x], []))
         x[...] = -99
     for i, handle in enumerate(handles):
-        first, second = program.executable.read(handle)
-        assert (first == i + 1).all() and (second == i + 1).all(), f"step {i} gives {first[0]} and {second[0]}"
+        first, second, third = program.executable.read(handle)
+        assert (first == i + 1).all() and (second == i + 1).all() and (third == i + 1).all(), f"step {i} gives {first[0]}, {second[0]} and {third[0, 0]}"
     assert (bench.store.read("total") == 15).all()
 
 

@@ -44,6 +44,8 @@ OWN = {
 }
 EVERYTHING = "conformance/unimodel_conformance"
 """The whole suite: pytest's path."""
+CORE_TESTS = "tests"
+"""The tests of core alone."""
 
 BINARY: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv, ast.Pow: ast.Mult,
@@ -161,7 +163,7 @@ def draw(count: int, seed: int, backends: Sequence[str] = ("numpy",), only: str 
 
 
 def files(patterns: Iterable[str]) -> list[Path]:
-    return sorted({p.relative_to(ROOT) for pattern in patterns for p in ROOT.glob(pattern) if p.name != "__init__.py"})
+    return sorted({p.relative_to(ROOT) for pattern in patterns for p in ROOT.glob(pattern) if p.name not in ("__init__.py", "samples.py")})
 
 
 def _slip(place: Place, backend: str) -> Slip:
@@ -169,12 +171,13 @@ def _slip(place: Place, backend: str) -> Slip:
     line = text.count("\n", 0, place.start) + 1
     name = f"{place.file.removeprefix('unimodel/').split('/unimodel_')[-1]}:{line} {place.names[0] if place.names else ''}: {place.what}"
     words = " or ".join(sorted(_words(place)))
+    paths = f"{EVERYTHING} {CORE_TESTS}" if backend == "numpy" else EVERYTHING
     return Slip(
         name,
         place.file,
         text[place.start : place.end],
         place.new,
-        EVERYTHING,
+        paths,
         words,
         backend=backend,
         area=place.file.split("/")[1],

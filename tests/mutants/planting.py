@@ -25,8 +25,8 @@ from .fault import ROOT, Fault, Rotten
 
 PARTS = ("unimodel", "backends/*/unimodel_*", "conformance/unimodel_conformance", "tests", "examples", "docs", "pyproject.toml", "backends/*/pyproject.toml")
 PACKAGES = (".", "conformance", "backends/numpy", "backends/torch", "backends/tensorflow", "backends/mxnet")
-FIRST = {"numpy": (), "torch": ("torch",), "tensorflow": ("tensorflow",), "mxnet": ("mxnet",)}
-"""What a worker imports before it forks, beside NumPy, SciPy and pytest."""
+FIRST = {"torch": ("torch",), "tensorflow": ("tensorflow",)}
+"""What a worker imports before it forks, beside NumPy, SciPy and pytest. (MXNet is imported by its backend only, which makes it fit for the NumPy there is.)"""
 
 REJECTED, SURVIVED, STILLBORN, TIMEOUT, ROTTEN, UNPOINTED = "rejected", "survived", "does not import", "out of time", "rotten", "rejected without a hint"
 
@@ -70,7 +70,7 @@ class Worker:
         self.backend = backend
         self.limit = limit
         sys.dont_write_bytecode = True
-        for name in ("numpy", "scipy.special", "scipy.stats", "hypothesis", "pytest", "safetensors.numpy", "pluggy", "rich", "typer", *FIRST[backend]):
+        for name in ("numpy", "scipy.special", "scipy.stats", "hypothesis", "pytest", "safetensors.numpy", "pluggy", "rich", "typer", *FIRST.get(backend, ())):
             __import__(name)
 
     def run(self, fault: Fault) -> Outcome:

@@ -55,16 +55,22 @@ def _share_out(faults: Sequence[Fault], backend: str, jobs: int, limit: int) -> 
     for number in [*range(len(faults)), *[None] * len(workers)]:
         waiting.put(number)
     for _ in faults:
-        yield done.get()
+        outcome = done.get()
+        if isinstance(outcome, str):
+            raise RuntimeError(f"a worker for {backend} ended: {outcome}")
+        yield outcome
     for worker in workers:
         worker.join()
 
 
 def _work(faults: Sequence[Fault], waiting: Any, done: Any, backend: str, limit: int) -> None:
-    with copied() as tree:
-        worker = Worker(tree, backend, limit)
-        while (number := waiting.get()) is not None:
-            done.put(worker.run(faults[number]))
+    try:
+        with copied() as tree:
+            worker = Worker(tree, backend, limit)
+            while (number := waiting.get()) is not None:
+                done.put(worker.run(faults[number]))
+    except Exception as error:
+        done.put(f"{type(error).__name__}: {error}")
 
 
 def score(outcomes: Iterable[Outcome]) -> float:

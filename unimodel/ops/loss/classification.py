@@ -72,22 +72,25 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, i
         )
     classes = known(input.shape[axis])
     log_p = log_softmax(input, axis=axis)
-    losses, weights, mask = _picked(log_p, target, weight, ignore_index, axis)
+    losses, weights, counted = _picked(log_p, target, weight, ignore_index, axis)
     if label_smoothing:
         weighted = log_p if weight is None else log_p * _along_classes(weight, input.ndim)
-        smooth = -ops.sum(weighted, axis=axis) * mask
+        smooth = ops.where(counted, -ops.sum(weighted, axis=axis), 0.0)
         losses = (1.0 - label_smoothing) * losses + (label_smoothing / classes) * smooth
     return losses, weights
 
 
 def _picked(log_p: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, axis: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Weighted losses of the target classes, their weights, and 1 where the target is not ignored."""
+    """Weighted losses of the target classes, their weights, and where the target is not ignored: what stands there may be infinite, and does not count."""
     counted = ops.not_equal(target, ignore_index)
     index = ops.where(counted, target, 0) if not 0 <= ignore_index < known(log_p.shape[axis]) else target
     mask = ops.astype(counted, log_p.dtype)
     picked = ops.squeeze(ops.take_along_axis(log_p, ops.expand_dims(index, axis), axis=axis), axis)
-    weights = mask if weight is None else ops.take(weight, index) * mask
-    return -picked * weights, weights, mask
+    losses = ops.where(counted, -picked, 0.0)
+    if weight is None:
+        return losses, mask, counted
+    weights = ops.take(weight, index) * mask
+    return losses * weights, weights, counted
 
 
 def _probabilities(input: Tensor, target: Tensor, weight: Tensor | None, label_smoothing: float, axis: int) -> Any:
@@ -124,9 +127,12 @@ def nll(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_inde
 
 @composite(samples=[Sample(uniform(0.1, 0.9, 4, 3), uniform(0, 1, 4, 3))])
 def binary_cross_entropy(input: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of probabilities against targets in [0, 1], per element; logarithms stop at -100, as in PyTorch."""
+    """Cross-entropy of probabilities against targets in [0, 1], per element; logarithms stop at -100, as in PyTorch, and the gradient's divisor at 1e-12."""
     target = same_shape(input, target)
-    return (target - 1.0) * ops.maximum(ops.log1p(-input), -100.0) - target * ops.maximum(ops.log(input), -100.0)
+    held = ops.stop_gradient(input)
+    losses = (target - 1.0) * ops.maximum(ops.log1p(-held), -100.0) - target * ops.maximum(ops.log(held), -100.0)
+    # plus 0, for a framework that differentiates this body: its gradient of the logarithms at their ends would be NaN
+    return losses + (input - held) * ops.stop_gradient((held - target) / ops.maximum(held * (1.0 - held), 1e-12))
 
 
 @binary_cross_entropy.vjp
