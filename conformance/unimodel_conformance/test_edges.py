@@ -386,6 +386,25 @@ def test_integer_division(subject: Subject) -> None:
 
 
 @pytest.mark.concerns("op", "integers")
+def test_integer_powers(subject: Subject) -> None:
+    """Powers of integers are exact as long as a float64 holds them."""
+    for dtype, numbers in (("int32", [4097, -5003, 0, 46340]), ("int64", [3_000_001, -4097, 46341, 94_906_265])):
+        x = np.array(numbers, dtype)
+        given, cubes = subject.run(lambda x: (ops.pow(x, 2), ops.pow(x // 1000, 3)), x)
+        assert given.dtype == dtype and given.tolist() == [n**2 for n in numbers], f"squares of {dtype} {numbers}: {given.tolist()}"
+        assert cubes.tolist() == [(n // 1000) ** 3 for n in numbers], f"cubes of {dtype} {[n // 1000 for n in numbers]}: {cubes.tolist()}"
+
+
+@pytest.mark.concerns("op", "floor_divide")
+def test_division_of_floats_rounds_down(subject: Subject) -> None:
+    """The quotient of floats is the floor of the exact one, not of the rounded one: 1 // 0.1 is 9; remainder and quotient belong together."""
+    x, y = np.array([1.0, 0.3, 6.0, -1.0, 1.0, -7.5, 7.5, 0.9]), np.array([0.1, 0.1, 0.1, 0.1, -0.1, 2.0, -2.0, 0.3])
+    for dtype in ("float32", "float64") if subject.best == "float64" else ("float32",):
+        run_case(subject, dtype, "floor_divide", x, y)
+        run_case(subject, dtype, "remainder", x, y)
+
+
+@pytest.mark.concerns("op", "integers")
 def test_promotion(subject: Subject) -> None:
     """Which dtype meets which: an integer with a float is that float, a Python number takes the tensor's dtype unless it is of a higher kind."""
     i32, i64, flag, x = np.array([1, -2], "int32"), np.array([3, 4], "int64"), np.array([True, False]), np.array([0.5, 2.0])

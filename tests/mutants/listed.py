@@ -12,11 +12,12 @@ from pathlib import Path
 from .fault import Fault
 
 FOLDER = Path(__file__).with_name("faults")
-BACKENDS = ("torch", "tensorflow", "mxnet")
+BACKENDS = {"torch": "torch", "tensorflow": "tensorflow", "mxnet": "mxnet", "precision": "torch"}
+"""Where faults of a part are tried, if not on NumPy, which runs core's own definitions (and has no half precisions)."""
 
 
 def read(path: Path) -> list[Fault]:
-    """The faults of one file. One that is named like a backend holds faults of that backend's own, tried on it; all others are tried on NumPy."""
+    """The faults of one file."""
     blocks = re.split(r"\n\s*\n", path.read_text(encoding="utf-8").strip("\n"))
     return [_fault(block.split("\n"), path.stem) for block in blocks]
 
@@ -27,8 +28,8 @@ def _fault(lines: list[str], area: str) -> Fault:
     files, _, tests = fields["run"].partition(" -k ")
     file, _, count = fields["in"].partition(" ")
     old, new = ("\n".join(line[2:] for line in rest if line[:1] == sign) for sign in "-+")
-    backend = area if area in BACKENDS else "numpy"
-    return Fault(name, file, old, new, files, tests, fields.get("says", ""), backend, area, int(count.split()[0]) if count else 1)
+    count_text = count.split()[0] if count else "1"
+    return Fault(name, file, old, new, files, tests, fields.get("says", ""), BACKENDS.get(area, "numpy"), area, int(count_text))
 
 
 FAULTS = [fault for path in sorted(FOLDER.glob("*.txt")) for fault in read(path)]
