@@ -264,6 +264,31 @@ def test_programs_share_state(subject: Subject) -> None:
     assert bench.store.read("w").tolist() == [20, 40] and looking([0.0, 1.0]) == [40]
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (60, 300)])
+def test_nan_in_state_is_seen(subject: Subject, shape: tuple[int, int]) -> None:
+    """NaN and infinity that the host writes into state, or that come with a batch, pass through maxima and relu as they should, and are gone once they are overwritten."""
+    bench = Bench(subject, w=np.ones(shape))
+
+    def forward(cells: Mapping[str, Any], x: Any) -> Any:
+        h = ops.relu(cells["w"] * x)
+        return [h, ops.max(h, axis=1), ops.max_pool2d(ops.reshape(h, (1, 1, *shape)), (1, 3))]
+
+    ones = np.ones(shape)
+    program = bench.program(forward, ones)
+    clean = [v for v in program(ones)]
+    for value in (np.nan, np.inf):
+        spoilt = ones.copy()
+        spoilt[1, 2] = value
+        for where in ("state", "batch"):
+            bench.store.write("w", (spoilt if where == "state" else ones).astype(subject.best))
+            h, largest, pooled = (np.array(v) for v in program(ones if where == "state" else spoilt))
+            for given, place in ((h, (1, 2)), (largest, (1,)), (pooled[0, 0], (1, 0))):
+                wrong = ~np.isfinite(given)
+                assert wrong.sum() == 1 and (np.isnan(given[place]) if np.isnan(value) else given[place] == value), f"{value} in the {where}: {given[place]}"
+        bench.store.write("w", ones.astype(subject.best))
+        assert program(ones) == clean, f"after {value} was overwritten"
+
+
 def test_store_copies(subject: Subject) -> None:
     """Reading gives a copy and writing takes one; other dtypes and shapes keep theirs; the store knows its names."""
     given = {
