@@ -275,7 +275,7 @@ def test_nan_in_state_is_seen(subject: Subject, shape: tuple[int, int]) -> None:
 
     ones = np.ones(shape)
     program = bench.program(forward, ones)
-    clean = [v for v in program(ones)]
+    clean = list(program(ones))
     for value in (np.nan, np.inf):
         spoilt = ones.copy()
         spoilt[1, 2] = value

@@ -804,6 +804,32 @@ def test_loss_that_is_not_finite(subject: Subject) -> None:
     assert math.isnan(history.history["loss"][0])
 
 
+@pytest.mark.concerns("trainer", "not finite")
+@pytest.mark.parametrize("way", ["core", pytest.param("native", marks=pytest.mark.needs(Capability.NATIVE_DIFFERENTIATION))])
+def test_not_a_number_anywhere(subject: Subject, way: str) -> None:
+    """NaN in a weight or in a batch reaches the loss through relu and pooling, in a training step as in ``predict``; once the weight is right again, so is the loss."""
+    net = um.nn.Sequential(um.nn.Conv2d(1, 2, 3, padding=1), um.nn.ReLU(), um.nn.MaxPool2d(2), um.nn.Flatten(), um.nn.Linear(8, 1))
+    trainer = um.Trainer(net, um.losses.MSELoss(), um.optim.SGD(lr=0.0), check_finite=False, differentiation=way)
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((3, 1, 4, 4)).astype("float32"), np.zeros((3, 1), "float32")
+    wrong_x = x.copy()
+    wrong_x[1, 0, 2, 2] = np.nan
+    state = net.state_dict()
+    spoilt = {n: a.copy() for n, a in state.items()}
+    spoilt["0.weight"][1, 0, 1, 1] = np.nan
+    right = float(trainer.train_step((x, y))["loss"])
+    for _ in range(2):
+        net.load_state_dict(spoilt)
+        assert math.isnan(float(trainer.train_step((x, y))["loss"])), "NaN in a weight does not reach the loss"
+        assert np.isnan(trainer.predict(x)).all(), "NaN in a weight does not reach predictions"
+        net.load_state_dict(state)
+        assert float(trainer.train_step((x, y))["loss"]) == right, "the loss after the weight was right again"
+        assert math.isnan(float(trainer.train_step((wrong_x, y))["loss"])), "NaN in a batch does not reach the loss"
+        net.load_state_dict(state)
+        assert np.isnan(trainer.predict(wrong_x)).ravel().tolist() == [False, True, False], "NaN in one sample reaches other predictions"
+        assert float(trainer.train_step((x, y))["loss"]) == right, "the loss after a batch with NaN"
+
+
 @FLOAT64
 @pytest.mark.concerns("trainer", "precision")
 def test_precision(subject: Subject) -> None:
