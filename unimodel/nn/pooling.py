@@ -28,6 +28,13 @@ class _Pool(Model):
         raise NotImplementedError
 
     def forward(self, input: Any) -> Any:
+        if input.ndim not in (self.rank + 1, self.rank + 2):
+            raise ShapeError(
+                f"{type(self).__name__} got another rank.",
+                expected=f"(N, C, *spatial) of {self.rank + 2} dimensions, or (C, *spatial)",
+                given=f"{input.dtype} {input.shape}",
+                remedy="add the missing dimension (um.ops.expand_dims), or take the layer of the input's rank",
+            )
         return batched(self.pooled, input, self.rank + 1)
 
     def extra_repr(self) -> str:
