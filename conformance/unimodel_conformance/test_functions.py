@@ -29,6 +29,8 @@ Y = RNG.uniform(0.2, 0.9, (3, 4)) * RNG.choice([-1.0, 1.0], (3, 4))
 POSITIVE = RNG.uniform(0.2, 3.0, (3, 4))
 V = RNG.uniform(0.5, 2.0, 5) * np.array([1.0, -1.0, 1.0, 1.0, -1.0])
 I = np.array([[2, 0, 1, 2], [0, 0, 2, 1]])  # noqa: E741  the indices of gather and scatter
+BATCH = RNG.uniform(0.2, 1.0, (2, 2, 3))
+SQUARE = RNG.uniform(-0.4, 0.4, (3, 3)) + np.diag([1.0, 1.7, -2.3])
 INTS = np.array([[-9, 5, 3, 12], [7, -1, 0, 6]])
 MASK = X > 0
 NAN = np.where(MASK, X, np.nan)
@@ -172,6 +174,42 @@ FUNCTIONS: dict[str, Function] = {
         lambda x, v: (_at(x, 1, v[:4]), _at(x, (slice(None), slice(None, None, 2)), 0.5), x + 2.0 * np.eye(3)[0][:, None], x * np.array([1, 1, 1, 3.0]), _at(x, (0, 1), x[0, 1] / 2)),
         (X, V),
     ),
+    # products and matrices
+    "outer": F(lambda v, x: (ops.outer(v, x[0]), ops.vecdot(x, x[0]), ops.kron(x, x[:2, :2])), lambda v, x: (np.outer(v, x[0]), x @ x[0], np.kron(x, x[:2, :2])), (V, X)),
+    "tensordot": F(
+        lambda x, y: (ops.tensordot(x, y), ops.tensordot(x, y, axes=([0], [0])), ops.tensordot(x, y, axes=0)),
+        lambda x, y: (np.tensordot(x, y), np.tensordot(x, y, axes=([0], [0])), np.tensordot(x, y, axes=0)),
+        (X, Y),
+    ),
+    **{
+        f"einsum {e}": F(lambda *a, e=e: ops.einsum(e, *a), lambda *a, e=e: np.einsum(e, *a), arrays)
+        for e, arrays in {
+            "ij,ij->": (X, Y), "ij,kj->ik": (X, Y), "ij,kj": (X, Y), "ii->i": (X[:, :3],), "ij->ji": (X,), "ij,j->i": (X, X[0]), "i,j->ij": (V, X[0]), "ij,ij->ij": (X, Y),
+            "...ij,...kj->...ik": (BATCH, BATCH * BATCH), "bij,bjk,kl->bil": (BATCH, np.swapaxes(BATCH, 1, 2), X[:2, :2]), "iij->j": (np.stack([X[:, :3]] * 3),),
+            "bij,ij->b": (BATCH, BATCH[0]), "...i,i": (BATCH, BATCH[0, 0]),
+        }.items()
+    },
+    "diagonal": F(
+        lambda x, v: (ops.diagonal(x), ops.diagonal(x, 1), ops.diagonal(x, -1), ops.diag(v, 1), ops.diag(x), ops.diag_embed(x, -1)[0], ops.trace(x)),
+        lambda x, v: (np.diagonal(x), np.diagonal(x, 1), np.diagonal(x, -1), np.diag(v, 1), np.diag(x), np.diag(x[0], -1), np.trace(x)),
+        (X, V),
+    ),
+    "cross": F(lambda x, y: ops.cross(x, y, axis=0), lambda x, y: np.cross(x, y, axis=0), (X, Y)),
+    "matrix_power": F(
+        lambda a: tuple(ops.matrix_power(a, n) for n in (-2, 0, 1, 2, 5)), lambda a: tuple(np.linalg.matrix_power(a, n) for n in (-2, 0, 1, 2, 5)), (SQUARE,)
+    ),
+    "matrix_norm": F(
+        lambda x: tuple(ops.matrix_norm(x, ord=o) for o in ("fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf)),
+        lambda x: tuple(np.linalg.norm(x, ord=o) for o in ("fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf)),
+        (X,),
+    ),
+    "solve": F(
+        lambda a, x: (ops.solve(a, x), ops.solve(a, x[:, 0]), ops.inv(a), ops.det(a), ops.solve_triangular(a, x, upper=True)),
+        lambda a, x: (np.linalg.solve(a, x), np.linalg.solve(a, x[:, 0]), np.linalg.inv(a), np.linalg.det(a), np.linalg.solve(np.triu(a), x)),
+        (SQUARE, X),
+    ),
+    "pinv": F(lambda x: (ops.pinv(x), ops.svdvals(x), ops.matrix_rank(x)), lambda x: (np.linalg.pinv(x), np.linalg.svd(x)[1], np.int64(3)), (X + Y,)),
+    "eigvalsh": F(lambda a: ops.eigvalsh(a), lambda a: np.linalg.eigvalsh((a + a.T) / 2), (SQUARE,)),
 }  # fmt: skip  # a table reads better in rows
 
 

@@ -12,6 +12,7 @@ from unimodel.ops.arithmetic import *
 from unimodel.ops.arrangement import *
 from unimodel.ops.attention import *
 from unimodel.ops.comparison import *
+from unimodel.ops.contraction import *
 from unimodel.ops.control import *
 from unimodel.ops.conv import *
 from unimodel.ops.creation import *
@@ -22,6 +23,7 @@ from unimodel.ops.definition import primitive as primitive
 from unimodel.ops.distance import *
 from unimodel.ops.dropout import *
 from unimodel.ops.elementwise import *
+from unimodel.ops.factorization import *
 from unimodel.ops.group_normalization import *
 from unimodel.ops.indexing import *
 from unimodel.ops.linalg import *

@@ -64,13 +64,23 @@ def attention(
 
 
 def scaled_dot_product_attention(
-    query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
 ) -> Tensor:
     """Attention (Vaswani et al. 2017): query (..., L, E), key (..., S, E), value (..., S, Ev) give (..., L, Ev).
 
     ``attn_mask`` broadcasts to (..., L, S): booleans say which places take part, floats are added to the scores. ``scale`` is ``1 / sqrt(E)``
-    by default. With ``dropout_p`` above 0 the weights are dropped with core's portable masks, as in PyTorch whatever the mode.
+    by default. With ``dropout_p`` above 0 the weights are dropped with core's portable masks, as in PyTorch whatever the mode. With
+    ``enable_gqa`` each head of key and value, in the third dimension from the end, serves a group of the query's (Ainslie et al. 2023).
     """
+    if enable_gqa:
+        key, value = (_for_each_query_head(x, query) for x in (key, value))
     if is_causal and attn_mask is not None:
         raise ShapeError("give attn_mask or is_causal, not both.", remedy="put the causal mask into attn_mask")
     mask = None
@@ -79,3 +89,15 @@ def scaled_dot_product_attention(
 
         mask = keep_mask((*query.shape[:-1], key.shape[-2]), 1.0 - dropout_p)
     return attention(query, key, value, attn_mask, mask, dropout_p, is_causal, scale)
+
+
+def _for_each_query_head(x: Any, query: Any) -> Tensor:
+    """Heads repeated, each as often as query heads share it."""
+    heads, wanted = known(x.shape[-3]), known(query.shape[-3])
+    if wanted % heads:
+        raise ShapeError(
+            "each head of key and value serves as many of the query's.",
+            expected="query heads that are a multiple of theirs",
+            given=f"{wanted} and {heads} heads",
+        )
+    return ops.repeat(x, wanted // heads, axis=x.ndim - 3)

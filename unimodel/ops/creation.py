@@ -82,14 +82,17 @@ def ones(shape: Any, *, dtype: str | None = None) -> Tensor:
 
 
 def full_like(x: Any, fill_value: Any, *, dtype: str | None = None) -> Tensor:
+    """A tensor of one value, of x's shape and, unless ``dtype`` says another, dtype."""
     return full(x.shape, fill_value, dtype=dtype or x.dtype)
 
 
 def zeros_like(x: Any, *, dtype: str | None = None) -> Tensor:
+    """Zeros of x's shape and dtype."""
     return full_like(x, 0, dtype=dtype)
 
 
 def ones_like(x: Any, *, dtype: str | None = None) -> Tensor:
+    """Ones of x's shape and dtype."""
     return full_like(x, 1, dtype=dtype)
 
 

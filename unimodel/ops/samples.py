@@ -31,6 +31,9 @@ class Draw:
         size = int(np.prod(self.shape))
         if self.kind == "distinct":  # every pair at least 0.1 apart, so that finite differences never change an order
             values = (rng.permutation(size) - size / 2 + 0.25) * 0.1
+        elif self.kind == "definite":
+            factor = rng.standard_normal(self.shape)
+            return np.asarray(factor @ np.swapaxes(factor, -1, -2) / self.shape[-1] + np.eye(self.shape[-1]), dtype=float_dtype)
         elif self.kind == "nonzero":
             values = rng.uniform(0.1, 2.0, size) * rng.choice([-1.0, 1.0], size)
         elif self.kind == "uniform":
@@ -56,6 +59,11 @@ def nonzero(*shape: int) -> Draw:
 def distinct(*shape: int) -> Draw:
     """Values no two of which are closer than 0.1."""
     return Draw("distinct", shape)
+
+
+def definite(*shape: int) -> Draw:
+    """Symmetric, positive definite matrices."""
+    return Draw("definite", shape)
 
 
 def integers(low: int, high: int, *shape: int) -> Draw:

@@ -601,6 +601,42 @@ def _(call: Call, g: Any, indices: Any) -> Any:
 
 # ---------------------------------------------------------------------------------------------------------- linear algebra
 
+
+def flipped(x: Any, spec: TensorSpec) -> Any:
+    """Matrices transposed."""
+    rank = len(spec.shape)
+    return snp.transpose(x, axes=(*range(rank - 2), rank - 1, rank - 2))
+
+
+@lower("cholesky_factor", "slogdet")
+def _(call: Call, x: Any) -> Any:
+    found = legacy(sym.linalg.potrf if call.node.op.name == "cholesky_factor" else sym.linalg.slogdet, x)
+    return found if len(call.outputs) == 1 else (found[0], found[1])
+
+
+@lower("solve_square", "triangular_solve")
+def _(call: Call, a: Any, b: Any) -> Any:
+    return snp.linalg.solve(a, b) if call.node.op.name == "solve_square" else legacy(sym.linalg.trsm, a, b, lower=not call.attrs["upper"])
+
+
+@lower("eigen_symmetric")
+def _(call: Call, x: Any) -> Any:
+    found = legacy(sym.linalg.syevd, x)  # the vectors as rows
+    return found[1], flipped(found[0], call.outputs[1])
+
+
+@lower("thin_qr")
+def _(call: Call, x: Any) -> Any:
+    found = legacy(sym.linalg.gelqf, flipped(x, call.outputs[0]))  # MXNet has the transposed factorization
+    return flipped(found[0], call.outputs[0]), flipped(found[1], call.outputs[1])
+
+
+@lower("thin_svd")
+def _(call: Call, x: Any) -> Any:
+    found = snp.linalg.svd(x)
+    return found[0], found[1], found[2]
+
+
 ONEDNN_WORK = 2**16  # multiplications from which FullyConnected, the one matrix product that goes to oneDNN, is twice as fast as the BLAS
 
 

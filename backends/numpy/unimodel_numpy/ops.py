@@ -19,6 +19,8 @@ lower.calls(
     equal=np.equal, not_equal=np.not_equal, less=np.less, less_equal=np.less_equal, greater=np.greater, greater_equal=np.greater_equal,
     logical_and=np.logical_and, logical_or=np.logical_or, logical_xor=np.logical_xor, logical_not=np.logical_not,
     isnan=np.isnan, isfinite=np.isfinite, where=np.where, matmul=np.matmul, atan2=np.arctan2, bitwise_and=np.bitwise_and,
+    cholesky_factor=np.linalg.cholesky, solve_square=np.linalg.solve, slogdet=np.linalg.slogdet, eigen_symmetric=np.linalg.eigh, thin_qr=np.linalg.qr,
+    thin_svd=lambda x: np.linalg.svd(x, full_matrices=False),
 )  # fmt: skip  # a table reads better in rows
 
 
@@ -114,6 +116,11 @@ def _(node: Any, x: Any) -> Any:
 def _(node: Any, x: Any) -> Any:
     a = node.attrs
     return x[tuple(slice(*bounds) for bounds in zip(a["start"], a["stop"], a["step"], strict=True))]
+
+
+@lower("triangular_solve")
+def _(node: Any, a: Any, b: Any) -> Any:
+    return np.linalg.solve(np.triu(a) if node.attrs["upper"] else np.tril(a), b)
 
 
 @lower("take")

@@ -23,6 +23,7 @@ from unimodel_tensorflow.ops import constant, raw, transpose
 CORE_GRADIENT = frozenset(
     ["maximum", "minimum", "pow", "prod", "floor_divide", "conv", "conv_input_gradient", "conv_weight_gradient"]
     + ["batch_norm_training", "relu", "take_along_axis", "lstm"]
+    + ["cholesky_factor", "triangular_solve", "solve_square", "slogdet", "eigen_symmetric", "thin_qr", "thin_svd"]
 )
 """Ops whose kernels TensorFlow differentiates otherwise than core does (ties, zeros, NaN), or not in all cases: they keep core's rule."""
 

@@ -377,6 +377,26 @@ def _(node: Any, g: Any, indices: Any) -> Any:
 # ----------------------------------------------------------------------------------------------------------- linear algebra
 
 
+@lower("triangular_solve")
+def _(node: Any, a: Any, b: Any) -> Any:
+    return raw.MatrixTriangularSolve(matrix=a, rhs=b, lower=not node.attrs["upper"])
+
+
+@lower("thin_svd")
+def _(node: Any, x: Any) -> Any:
+    s, u, v = raw.Svd(input=x, full_matrices=False)
+    return u, s, transpose(v, [*range(v.shape.rank - 2), v.shape.rank - 1, v.shape.rank - 2])
+
+
+lower.calls(
+    cholesky_factor=lambda x: raw.Cholesky(input=x),
+    solve_square=lambda a, b: raw.MatrixSolve(matrix=a, rhs=b),
+    slogdet=lambda x: raw.LogMatrixDeterminant(input=x),
+    eigen_symmetric=lambda x: raw.SelfAdjointEigV2(input=x),
+    thin_qr=lambda x: raw.Qr(input=x),
+)
+
+
 @lower("matmul")
 def _(node: Any, *_: Any) -> Any:
     left, right = (v.spec.ndim for v in node.inputs)

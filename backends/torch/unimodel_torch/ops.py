@@ -49,6 +49,8 @@ lower.calls(
     isnan=torch.isnan, isfinite=torch.isfinite, where=torch.where, stop_gradient=torch.detach,
     relu=torch.relu, silu=F.silu, linear=F.linear, atan2=torch.atan2, bitwise_and=torch.bitwise_and, asinh=torch.asinh, hypot=torch.hypot,
     logaddexp=torch.logaddexp, erfinv=torch.erfinv, erfc=torch.erfc, lgamma=torch.lgamma,
+    cholesky_factor=torch.linalg.cholesky, solve_square=torch.linalg.solve, slogdet=torch.linalg.slogdet, eigen_symmetric=torch.linalg.eigh,
+    thin_qr=torch.linalg.qr,
 )  # fmt: skip  # a table reads better in rows
 
 
@@ -185,6 +187,16 @@ def _(node: Any, indices: Any, weight: Any) -> Any:
 
 
 # ----------------------------------------------------------------------------------------------------------- linear algebra
+
+
+@lower("triangular_solve")
+def _(node: Any, a: Any, b: Any) -> Any:
+    return torch.linalg.solve_triangular(a, b, upper=node.attrs["upper"])
+
+
+@lower("thin_svd")
+def _(node: Any, x: Any) -> Any:
+    return torch.linalg.svd(x, full_matrices=False)
 
 
 @lower("matmul")

@@ -29,7 +29,9 @@ SAME_NAME = """
 """
 
 lower.calls(**{name: getattr(np, name) for name in SAME_NAME.split()}, pow=np.power, sigmoid=expit, erf=erf, erfinv=erfinv, lgamma=gammaln)
-lower.calls(atan2=np.arctan2, bitwise_and=opaque(numpy.bitwise_and))
+lower.calls(atan2=np.arctan2, bitwise_and=opaque(numpy.bitwise_and), cholesky_factor=np.linalg.cholesky, solve_square=np.linalg.solve)
+lower.calls(slogdet=np.linalg.slogdet, eigen_symmetric=np.linalg.eigh, thin_svd=lambda x: np.linalg.svd(x, full_matrices=False))
+lower("triangular_solve")(lambda node, a, b: np.linalg.solve((np.triu if node.attrs["upper"] else np.tril)(a), b))
 lower("constant")(literal)
 lower("extent")(lambda node: np.array(node.attrs["dim"], node.attrs["dtype"]))
 lower("iota")(lambda node: np.arange(node.attrs["start"], node.attrs["stop"], node.attrs["step"]).astype(node.attrs["dtype"]))
@@ -92,6 +94,12 @@ def _(node: Any, x: Any) -> Any:
 def _(node: Any, x: Any) -> Any:
     dtype = node.outputs[0].spec.dtype
     return np.cumsum(x, node.attrs["axis"], *([] if x.dtype == dtype else [dtype]))
+
+
+@lower("thin_qr")
+def _(node: Any, x: Any) -> Any:
+    r = np.swapaxes(np.linalg.cholesky(np.matmul(np.swapaxes(x, -1, -2), x)), -1, -2)  # autograd has no gradient of QR
+    return np.swapaxes(np.linalg.solve(np.swapaxes(r, -1, -2), np.swapaxes(x, -1, -2)), -1, -2), r
 
 
 @lower("arg_sort")
