@@ -70,6 +70,7 @@ PLAIN = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*nested tensors:UserWarning")  # which torch uses, and warns of, for padding
 @pytest.mark.parametrize("name", PLAIN)
 def test_numbers_are_the_sources(name: str) -> None:
     ours, theirs, inputs = PLAIN[name]
@@ -229,6 +230,17 @@ def test_weights_that_training_changed_are_generated_from(decoder: Any) -> None:
     np.testing.assert_array_equal(net.generate([1, 2, 3], 5), [[1, 2, 3, 4, 5, 6, 7, 0]])
     assert (before != net.generate([1, 2, 3], 5)).any()
     assert not any("generation" in name for name in (*net.state_dict(), *trainer._um_runtime.variables))
+
+
+def test_texts_in_other_precisions() -> None:
+    for precision in ("float64", "bf16-mixed"):  # in the latter, tokens of nearly one logit may change places where sums are taken in another order
+        net = models.LlamaForCausalLM(**DECODER, num_key_value_heads=2)
+        um.Trainer(net, backend="torch", precision=precision)
+        text = net.generate(IDS, 10)
+        np.testing.assert_array_equal(net.generate(IDS, 10), text)
+        assert text.shape == (2, 17)
+        if precision == "float64":
+            np.testing.assert_array_equal(net.generate(IDS, 10, use_cache=False), text)
 
 
 def test_only_a_few_caches_are_kept(decoder: Any) -> None:

@@ -204,7 +204,14 @@ class Runtime:
         symbol = Dim.symbol("N")
         specs = tuple(TensorSpec((symbol, *a.shape[1:]) if a.ndim and alike else a.shape, a.dtype.name) for a in leaves)
         sizes = next(({"N": a.shape[0]} for a in leaves if a.ndim and alike), {})
-        traced = trace(function, nest.rebuild(batch, iter(specs)), names=self.names, float_dtype=self.float_dtype, sizes=sizes)
+        program = self.build(function, nest.rebuild(batch, iter(specs)), specs, sizes)
+        fixed = bool(sizes) and "N" not in program.traced.graph.symbols and any(i >= 0 for i in program.order)
+        self._programs[(key, sizes["N"]) if fixed else key] = program
+        return program
+
+    def build(self, function: Callable[[Any], Any], batch: Any, specs: tuple[TensorSpec, ...], sizes: Mapping[str, int]) -> Program:
+        """A function of a nest of tensors, whose leaves have these specs, traced and compiled over the state that lives here."""
+        traced = trace(function, batch, names=self.names, float_dtype=self.float_dtype, sizes=sizes)
         traced.graph = lower_precision(traced.graph, self.lower, self.loss_scale)
         current = recording.current()
         if current is not None:
@@ -215,10 +222,7 @@ class Runtime:
             raise
         except Exception as error:
             raise BackendError(f"{self.backend.name} failed to compile the graph.", given=f"{type(error).__name__}: {error}") from error
-        program = Program(traced, executable, index_bounds(traced.graph), specs)
-        fixed = bool(sizes) and "N" not in traced.graph.symbols and any(i >= 0 for i in program.order)
-        self._programs[(key, sizes["N"]) if fixed else key] = program
-        return program
+        return Program(traced, executable, index_bounds(traced.graph), specs)
 
     def programs(self) -> Iterator[tuple[tuple[str, Any], Program]]:
         """What has been compiled: (kind, structure of the batch) and the program."""

@@ -17,7 +17,7 @@ from unimodel.errors import DataError
 from unimodel.graph import Array, TensorSpec
 from unimodel.model import Buffer
 from unimodel.runtime import Program, Runtime, as_array, home_of
-from unimodel.tracing import Tensor, trace
+from unimodel.tracing import Tensor
 
 SIZES = 64
 """Caches come in multiples of so many tokens, so that texts of about one length share their programs."""
@@ -234,10 +234,9 @@ class Rereader:
 
 
 def compiled(home: Runtime, function: Callable[[Any], Any], leaves: Sequence[Array]) -> Program:
-    """A function of tensors of exactly these shapes, over the weights that live there."""
+    """A function of tensors of exactly these shapes."""
     specs = tuple(TensorSpec(a.shape, a.dtype.name) for a in leaves)
-    traced = trace(function, specs, names=home.names, float_dtype=home.float_dtype)
-    return Program(traced, home.backend.compile(traced.graph, home.store, home.options), {}, specs)
+    return home.build(function, specs, specs, {})
 
 
 def run(home: Runtime, program: Program, leaves: Sequence[Array]) -> Array:
