@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.15, help="how long a round of one contestant takes, at least one step")
     parser.add_argument("--processes", type=int, default=3, help="at most so many for each workload and framework")
-    parser.add_argument("--budget", type=float, default=840.0, help="seconds after which no second process begins")
+    parser.add_argument("--budget", type=float, default=780.0, help="seconds after which no second process begins")
     parser.add_argument("--compiled", action="store_true", help="also torch.compile and XLA, ours and by hand; compiling takes a minute or more each")
     parser.add_argument("--no-keras", dest="keras", action="store_false")
     parser.add_argument("--markdown", type=Path, default=Path("benchmarks.md"), help="where to write the table")

@@ -21,7 +21,10 @@ COLUMNS = (
     "first step: by hand, ours",
     "peak memory: by hand, ours",
 )
-COMMAND_NOTE = "Ratios are of times, medians over rounds that took turns; in brackets the 99 % interval. `by hand again` is the same loop once more: the noise."
+COMMAND_NOTE = (
+    "Ratios are of times, medians over rounds that took turns; in brackets the 99 % interval. `by hand again` is the same loop once more: the noise. "
+    "First step: importing, building and one step in a fresh process; ours draws its initial weights in that time, loops by hand are given them."
+)
 
 
 def table(record: Mapping[str, Any]) -> str:

@@ -53,7 +53,7 @@ def bench(
     keras: Annotated[bool, typer.Option("--keras", help="Beside them Keras 3 on each framework that it runs on (in a checkout of unimodel).")] = False,
     again: Annotated[bool, typer.Option("--again", help="Measure the baselines twice: what the noise is.")] = False,
     processes: Annotated[
-        int, typer.Option("--processes", metavar="N", min=1, help="Fresh processes for each contestant; under 6 no difference is called one.")
+        int, typer.Option("--processes", metavar="N", min=1, help="Fresh processes for each contestant; under 7 no difference is called one.")
     ] = 7,
     rounds: Annotated[int, typer.Option("--rounds", metavar="N", min=1, help="Turns in each process.")] = 1,
     seconds: Annotated[float, typer.Option("--seconds", metavar="S", min=0.001, help="Seconds that a turn takes, about.")] = 0.5,
