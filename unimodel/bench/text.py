@@ -7,6 +7,9 @@ from typing import Any
 
 COLUMNS = ("contestant", "median", "spread", "ratio", "99 % interval", "samples/s", "GFLOP/s", "first step", "peak memory", "apart")
 
+NARROW = 5
+"""So many of them where the terminal has no room for all."""
+
 Entry = Mapping[str, Any]
 
 
@@ -104,19 +107,21 @@ def show(record: Mapping[str, Any], wide: bool) -> None:
     from rich.text import Text
 
     console = Console(width=None if wide else 170)
+    room = len(COLUMNS) if console.width >= 130 else NARROW
     for name, entries in groups(record).items():
         for tuned, title in ((False, name), (True, f"{name}: tuned")):
             lines = list(rows(entries, tuned))
             if not lines:
                 continue
-            used = [i for i in range(len(COLUMNS)) if any(line[i] for line in lines)]
+            used = [i for i in range(room) if any(line[i] for line in lines)]
             table = Table(title=title, title_justify="left")
             for i in used:
-                table.add_column(COLUMNS[i], justify="left" if i == 0 else "right")
+                table.add_column(COLUMNS[i], justify="left" if i == 0 else "right", overflow="fold")
             for line in lines:
                 table.add_row(*(Text(line[i]) for i in used))
             console.print(table)
-    for sentence in [*left_out(record), *targets(record), *how(record)]:
+    narrower = [] if room == len(COLUMNS) else ["A terminal of 130 columns, --html and --markdown show more."]
+    for sentence in [*left_out(record), *targets(record), *narrower, *how(record)]:
         console.print(Text(sentence))
 
 
