@@ -14,8 +14,9 @@ import numpy as np
 
 from unimodel.dim import Dim
 from unimodel.graph import Node
+from unimodel_mxnet.matrices import lower  # one table, with the ops of arrays and matrices in it by now
 from unimodel_mxnet.model import Call
-from unimodel_mxnet.ops import activation, cast, cut, gather, internal, legacy, lower, npx, pad, reshape, snp, sym, transpose, with_slopes
+from unimodel_mxnet.ops import activation, cast, cut, gather, internal, legacy, npx, pad, reshape, snp, sym, transpose, with_slopes
 
 equal = sym._internal._equal  # compares to floats, and is skipped in differentiation, which BlockGrad is not
 

@@ -1,4 +1,4 @@
-"""Every array primitive as MXNet symbols.
+"""Every array primitive as MXNet symbols; those of matrices stand in ``matrices``.
 
 NumPy-like symbols (``mx.sym.np``) broadcast, compare to booleans and know 0-d; the older ones are often faster and sometimes the only right ones, and
 ``legacy`` calls those. A lowering gets the call (attributes and specs with sizes filled in) and NumPy-like symbols, and returns such symbols. Where MXNet's meaning
@@ -520,39 +520,25 @@ def _(call: Call, x: Any, indices: Any) -> Any:
 def _(call: Call, x: Any) -> Any:
     """MXNet's order of equal elements is any, and of NaN none. So: in any order, then once more by whole numbers that have none equal."""
     shape, axis, dtype = call.specs[0].shape, call.attrs["axis"], call.specs[0].dtype
-    size, rest = shape[axis], [s for i, s in enumerate(shape) if i != axis]
+    if any(isinstance(s, Dim) for s in shape):
+        raise call.refuse("an order beside a symbolic size.", "trace the model for one batch size")
     axes = [*(i for i in range(len(shape)) if i != axis), axis]
-    x = legacy(sym.BlockGrad, reshape(call, transpose(call, cast(x, "int32") if dtype == "bool" else x, shape, axes), (-1, size)))
-    nan = cast(snp.isnan(x), "int64") if dtype in FLOATS else snp.zeros_like(cast(x, "int64"))
-    if dtype in FLOATS:
-        x = select(snp.isnan(x), internal.full(shape=(math.prod(rest), size), value=math.inf, dtype=dtype), x)
+    size, count = shape[axis], math.prod(shape[i] for i in axes[:-1])
+    if size == 1:
+        return call.build.literal(np.zeros(shape, "int64"))
+    x = legacy(sym.BlockGrad, reshape(call, transpose(call, cast(x, "int32") if dtype == "bool" else x, shape, axes), (count, size)))
+    nan = snp.isnan(x) if dtype in FLOATS else snp.not_equal(x, x)
+    x = select(nan, internal.full(shape=(count, size), value=math.inf, dtype=dtype), x) if dtype in FLOATS else x
     order = cast(legacy(sym.argsort, x, axis=1, dtype="int64"), "int64")
-    flat = order + call.build.literal(np.arange(math.prod(rest), dtype="int64")[:, None] * size)
-    ordered, nan = (reshape(call, legacy(sym.take, reshape(call, v, (-1,)), flat), (-1, size)) for v in (x, nan))
-    new = (
-        snp.not_equal(
-            cut(call, ordered, (math.prod(rest), size), (0, 1), (math.prod(rest), size)),
-            cut(call, ordered, (math.prod(rest), size), (0, 0), (math.prod(rest), size - 1)),
-        )
-        if size > 1
-        else None
-    )
-    rank = (
-        snp.zeros_like(order)
-        if new is None
-        else snp.cumsum(
-            cast(legacy(sym.Concat, internal.full(shape=(math.prod(rest), 1), value=0, dtype="int64"), cast(new, "int64"), dim=1), "int64"),
-            axis=1,
-            dtype="int64",
-        )
-    )
-    rank = rank + nan  # they stand last, beside the infinities
-    if call.attrs["descending"]:
-        rank = snp.negative(rank)
-    key = cast(legacy(sym.sort, rank * size + order, axis=1), "int64")
+    places = order + call.build.literal(np.arange(count, dtype="int64")[:, None] * size)
+    x, nan = (reshape(call, legacy(sym.take, reshape(call, v, (-1,)), places), (count, size)) for v in (x, cast(nan, "int64")))
+    before, after = (cut(call, x, (count, size), (0, first), (count, first + size - 1)) for first in (0, 1))
+    steps = legacy(sym.Concat, internal.full(shape=(count, 1), value=0, dtype="int64"), cast(snp.not_equal(before, after), "int64"), dim=1)
+    rank = snp.cumsum(cast(steps, "int64"), axis=1, dtype="int64") + nan  # NaN stands last, among the infinities
+    key = (snp.negative(rank) if call.attrs["descending"] else rank) * size + order
+    key = cast(legacy(sym.sort, key, axis=1), "int64")
     found = cast(key - size * cast(snp.floor(internal.true_divide_scalar(cast(key, "float64"), scalar=float(size))), "int64"), "int64")
-    back = [axes.index(i) for i in range(len(shape))]
-    return transpose(call, reshape(call, found, [*rest, size]), [*rest, size], back)
+    return transpose(call, reshape(call, found, [shape[i] for i in axes]), [shape[i] for i in axes], [axes.index(i) for i in range(len(shape))])
 
 
 @lower("take_gradient")
@@ -597,88 +583,3 @@ def _(call: Call, x: Any, indices: Any) -> Any:
 @lower("take_along_axis_gradient")
 def _(call: Call, g: Any, indices: Any) -> Any:
     return scatter_add(reshape(call, g, (-1,)), grid(call, indices, call.specs[1].shape, call.attrs["axis"]), call.out.shape)
-
-
-# ---------------------------------------------------------------------------------------------------------- linear algebra
-
-
-def flipped(x: Any, spec: TensorSpec) -> Any:
-    """Matrices transposed."""
-    rank = len(spec.shape)
-    return snp.transpose(x, axes=(*range(rank - 2), rank - 1, rank - 2))
-
-
-@lower("cholesky_factor", "slogdet")
-def _(call: Call, x: Any) -> Any:
-    found = legacy(sym.linalg.potrf if call.node.op.name == "cholesky_factor" else sym.linalg.slogdet, x)
-    return found if len(call.outputs) == 1 else (found[0], found[1])
-
-
-@lower("solve_square", "triangular_solve")
-def _(call: Call, a: Any, b: Any) -> Any:
-    return snp.linalg.solve(a, b) if call.node.op.name == "solve_square" else legacy(sym.linalg.trsm, a, b, lower=not call.attrs["upper"])
-
-
-@lower("eigen_symmetric")
-def _(call: Call, x: Any) -> Any:
-    found = legacy(sym.linalg.syevd, x)  # the vectors as rows
-    return found[1], flipped(found[0], call.outputs[1])
-
-
-@lower("thin_qr")
-def _(call: Call, x: Any) -> Any:
-    found = legacy(sym.linalg.gelqf, flipped(x, call.outputs[0]))  # MXNet has the transposed factorization
-    return flipped(found[0], call.outputs[0]), flipped(found[1], call.outputs[1])
-
-
-@lower("thin_svd")
-def _(call: Call, x: Any) -> Any:
-    found = snp.linalg.svd(x)
-    return found[0], found[1], found[2]
-
-
-ONEDNN_WORK = 2**16  # multiplications from which FullyConnected, the one matrix product that goes to oneDNN, is twice as fast as the BLAS
-
-
-@lower("matmul")
-def _(call: Call, a: Any, b: Any) -> Any:
-    a_spec, b_spec = call.specs
-    assert a_spec is not None and b_spec is not None, "matmul has two inputs"
-    a_shape, b_shape = a_spec.shape, b_spec.shape
-    if len(a_shape) == 1:
-        a, a_shape = reshape(call, a, (1, *a_shape)), (1, *a_shape)
-    if len(b_shape) == 1:
-        b, b_shape = reshape(call, b, (*b_shape, 1)), (*b_shape, 1)
-    result = _product(call, a, b, a_shape, b_shape)
-    return result if len(a_spec.shape) > 1 and len(b_spec.shape) > 1 else reshape(call, result, call.out.shape)
-
-
-def _product(call: Call, a: Any, b: Any, a_shape: Sequence[Any], b_shape: Sequence[Any]) -> Any:
-    if len(b_shape) == 2:
-        work = [s for s in (*a_shape, b_shape[1]) if not isinstance(s, Dim)]
-        swapped = swapped_input(call, 1)
-        if len(a_shape) > 2 or (call.out.dtype == "float32" and math.prod(work) >= ONEDNN_WORK):
-            # not the legacy transpose, which fails on a reshaped convolution's blocked memory ("could not create … a reorder primitive")
-            weight = snp.transpose(b) if swapped is None else swapped
-            return legacy(sym.FullyConnected, a, weight, num_hidden=b_shape[1], no_bias=True, flatten=False)
-        left = swapped_input(call, 0)
-        return legacy(sym.dot, a if left is None else left, b if swapped is None else swapped, transpose_a=left is not None, transpose_b=swapped is not None)
-    # MXNet's broadcasting matmul has a wrong gradient, and a crash in six dimensions: broadcast first, then multiply batches
-    lead = call.out.shape[:-2] if len(call.specs[0].shape) > 1 and len(call.specs[1].shape) > 1 else np.broadcast_shapes(a_shape[:-2], b_shape[:-2])
-    left, right = swapped_input(call, 0), swapped_input(call, 1)
-    operands = []
-    for x, plain, shape in ((left, a, a_shape), (right, b, b_shape)):
-        x, tail = (plain, shape[-2:]) if x is None else (x, (shape[-1], shape[-2]))
-        operands.append(reshape(call, broadcast(call, x, (*shape[:-2], *tail), (*lead, *tail)), (-1, *tail)))
-    result = npx.batch_dot(*operands, transpose_a=left is not None, transpose_b=right is not None)
-    return reshape(call, result, (*lead, a_shape[-2], b_shape[-1]))
-
-
-def swapped_input(call: Call, index: int) -> Any:
-    """The symbol before a transpose of an input's last two dimensions, which a matrix product can do by itself; None where there is none."""
-    producer = call.made_by(index, "permute_dims")
-    if producer is None:
-        return None
-    axes = producer.attrs["axes"]
-    rank = len(axes)
-    return call.build.symbol(producer.inputs[0]) if axes == (*range(rank - 2), rank - 1, rank - 2) else None
