@@ -1,6 +1,7 @@
 """What every test of the core shares: the NumPy backend as the current one, and properties tried on the same examples each time.
 
-The default run is repeatable, so that it never fails by chance; ``HYPOTHESIS_PROFILE=search pytest tests`` looks for new examples, ten times as many.
+The default run is repeatable, so that it never fails by chance; ``UNIMODEL_EFFORT=20`` tries twenty times as many of the same;
+``HYPOTHESIS_PROFILE=search pytest tests`` looks for new examples, ten times as many.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, settings
 import unimodel as um
 
 _SLOW_IS_FINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}
-settings.register_profile("repeatable", derandomize=True, database=None, max_examples=40, **_SLOW_IS_FINE)
+settings.register_profile("repeatable", derandomize=True, database=None, max_examples=int(40 * float(os.environ.get("UNIMODEL_EFFORT", "1"))), **_SLOW_IS_FINE)
 settings.register_profile("search", max_examples=400, **_SLOW_IS_FINE)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 

@@ -66,7 +66,7 @@ def test_instance_norm(seed: int, rank: int, channels: int, size: int, batch: bo
 @given(seeds, st.lists(sizes, max_size=2), st.lists(sizes, min_size=1, max_size=3), st.sampled_from([None, 1e-5, 0.1]), flags)
 def test_rms_norm(seed: int, lead: list[int], shape: list[int], eps: float | None, affine: bool) -> None:
     normalized: Any = shape[0] if len(shape) == 1 else tuple(shape)
-    agree(*both("RMSNorm", normalized, eps=eps, elementwise_affine=affine), [normal(seed, *lead, *shape)])
+    agree(*both("RMSNorm", normalized, eps=eps, elementwise_affine=affine), [normal(seed, *lead, *shape)], float32=eps is not None and int(np.prod(shape)) > 1)
 
 
 @given(seeds, st.integers(1, 6), st.integers(1, 5), st.lists(sizes, min_size=1, max_size=2), st.sampled_from([1e-4, 0.5]), st.sampled_from([1.0, 2.0]))

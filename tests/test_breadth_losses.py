@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import unimodel as um
@@ -207,7 +208,7 @@ class OursOfLogits(Ours):
 
 
 @given(seeds, st.integers(1, 8), st.integers(1, 3), st.integers(2, 5), st.integers(1, 4), flags, flags, reductions)
-@settings(max_examples=100)
+@examples(100)
 def test_ctc(seed: int, steps: int, count: int, classes: int, labels: int, zero_infinity: bool, full: bool, reduction: str) -> None:
     rng = np.random.default_rng(seed)
     blank = int(rng.integers(0, classes))

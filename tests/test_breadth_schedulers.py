@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import unimodel as um
@@ -119,7 +120,7 @@ class Both:
 
 
 @given(schedules(ALONE))
-@settings(max_examples=300)
+@examples(300)
 def test_each_alone(schedule: tuple[str, dict[str, Any]]) -> None:
     name, arguments = schedule
     Both(lambda module, optimizer: getattr(module, name)(optimizer, **arguments), momentum=0.9).walk("momentum")
@@ -132,7 +133,7 @@ def test_cycles_move_beta1_where_there_is_no_momentum(schedule: tuple[str, dict[
 
 
 @given(st.lists(schedules({**RELATIVE, "MultiplicativeLR": ALONE["MultiplicativeLR"], "LambdaLR": ALONE["LambdaLR"]}), min_size=1, max_size=4))
-@settings(max_examples=150)
+@examples(150)
 def test_chained(parts: list[tuple[str, dict[str, Any]]]) -> None:
     Both(lambda module, optimizer: module.ChainedScheduler([getattr(module, n)(optimizer, **a) for n, a in parts])).walk()
 
@@ -141,7 +142,7 @@ LATER = {k: v for k, v in ALONE.items() if k not in ("OneCycleLR", "CyclicLR")}
 
 
 @given(st.lists(schedules(LATER), min_size=1, max_size=4), st.data())
-@settings(max_examples=150)
+@examples(150)
 def test_one_after_the_other(parts: list[tuple[str, dict[str, Any]]], data: st.DataObject) -> None:
     milestones = sorted(data.draw(st.lists(st.integers(1, 30), min_size=len(parts) - 1, max_size=len(parts) - 1, unique=True)))
     Both(lambda module, optimizer: module.SequentialLR(optimizer, [getattr(module, n)(optimizer, **a) for n, a in parts], milestones)).walk()

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import unimodel as um
@@ -80,7 +81,7 @@ recurrent = {
 
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
 @given(seeds, sizes, sizes, sizes, sizes, flags, st.data())
-@settings(max_examples=40)
+@examples(40)
 def test_layers(name: str, seed: int, batch: int, length: int, features: int, hidden: int, given_state: bool, data: st.DataObject) -> None:
     arguments = data.draw(st.fixed_dictionaries(recurrent))
     if name == "RNN":
@@ -117,7 +118,7 @@ masks = st.sampled_from(["none", "bool", "float", "per head", "causal"])
 
 
 @given(seeds, st.integers(1, 3), st.integers(1, 3), sizes, sizes, masks, st.sampled_from(["none", "bool", "float"]), st.data())
-@settings(max_examples=150)
+@examples(60)
 def test_multihead_attention(seed: int, batch: int, heads: int, queries: int, keys: int, mask: str, padding: str, data: st.DataObject) -> None:
     width = heads * data.draw(st.integers(1, 3))
     rng = np.random.default_rng(seed)
@@ -185,7 +186,7 @@ def held(mask: np.ndarray | None, like: Any) -> Any:
 
 
 @given(seeds, st.integers(1, 3), st.integers(1, 4), st.integers(1, 2), flags, flags, st.fixed_dictionaries(layers))
-@settings(max_examples=30)
+@examples(15)
 def test_encoder_layer(seed: int, batch: int, length: int, heads: int, masked: bool, padded: bool, arguments: dict[str, Any]) -> None:
     mask = causal(length) if masked else None
     padding = np.random.default_rng(seed).random((batch, length)) < 0.4
@@ -200,7 +201,7 @@ def test_encoder_layer(seed: int, batch: int, length: int, heads: int, masked: b
 
 
 @given(seeds, st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), flags, st.fixed_dictionaries(layers))
-@settings(max_examples=30)
+@examples(15)
 def test_decoder_layer(seed: int, batch: int, length: int, memory: int, masked: bool, arguments: dict[str, Any]) -> None:
     mask = causal(length) if masked else None
 
@@ -212,7 +213,7 @@ def test_decoder_layer(seed: int, batch: int, length: int, memory: int, masked: 
 
 
 @given(seeds, st.integers(1, 3), st.integers(1, 3), flags, st.fixed_dictionaries(layers))
-@settings(max_examples=15)
+@examples(8)
 def test_stacks_and_the_whole_transformer(seed: int, encoders: int, decoders: int, with_norm: bool, arguments: dict[str, Any]) -> None:
     def stack(nn: Any) -> Any:
         norm = nn.LayerNorm(8) if with_norm else None

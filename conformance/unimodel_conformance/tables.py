@@ -266,6 +266,8 @@ LAYERS_TESTED_BY_HAND = {
     "Sequential": "a container",
     "ModuleList": "a container",
     "ModuleDict": "a container",
+    "ParameterList": "a container",
+    "ParameterDict": "a container",
 }
 
 _CLASSES = 5

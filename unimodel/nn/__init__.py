@@ -1,5 +1,6 @@
 """Layers, with PyTorch's names, arguments, defaults and state-dict keys."""
 
+from unimodel.nn import utils as utils
 from unimodel.nn.activation import (
     CELU,
     ELU,
@@ -23,7 +24,7 @@ from unimodel.nn.activation import (
 )
 from unimodel.nn.adaptive import AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d
 from unimodel.nn.attention import MultiheadAttention
-from unimodel.nn.container import ModuleDict, ModuleList, Sequential
+from unimodel.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from unimodel.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from unimodel.nn.distance import CosineSimilarity, PairwiseDistance
 from unimodel.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
@@ -145,6 +146,8 @@ __all__ = [
     "MultiheadAttention",
     "PReLU",
     "PairwiseDistance",
+    "ParameterDict",
+    "ParameterList",
     "PixelShuffle",
     "PixelUnshuffle",
     "RMSNorm",

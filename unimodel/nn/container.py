@@ -1,11 +1,13 @@
-"""Containers: layers in a row, in a list, in a dict. Lists of layers belong in these, so that their parameters are found."""
+"""Containers: layers in a row, in a list, in a dict, and parameters so too. Lists of them belong in these, so that they are found."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from unimodel.model import Model
+import numpy as np
+
+from unimodel.model import Model, Parameter, State
 
 
 class _Listed(Model):
@@ -103,3 +105,87 @@ class ModuleDict(_Listed):
 
     def items(self) -> Iterable[tuple[str, Model]]:
         return self._layers().items()
+
+
+class _Parameters(Model):
+    """Parameters by name."""
+
+    def _own(self, kind: type[State]) -> Iterator[tuple[str, Any]]:
+        return ((name, value) for name, value in self._held().items() if isinstance(value, kind))
+
+    def _held(self) -> dict[str, Parameter]:
+        held: dict[str, Parameter] = self.__dict__.setdefault("parameters_by_name", {})
+        return held
+
+    def _hold(self, name: str, value: Any) -> None:
+        self._held()[name] = value if isinstance(value, Parameter) else Parameter(np.asarray(value))
+
+    def __len__(self) -> int:
+        return len(self._held())
+
+
+class ParameterList(_Parameters):
+    """A list of parameters, numbered from 0 in the state dict; arrays become parameters. Source:
+    https://pytorch.org/docs/stable/generated/torch.nn.ParameterList.html
+
+    >>> from unimodel.model import Parameter
+    >>> list(ParameterList([Parameter((2,)), Parameter(())]).state_dict())
+    ['0', '1']
+    """
+
+    def __init__(self, values: Iterable[Any] = ()) -> None:
+        self.extend(values)
+
+    def append(self, value: Any) -> ParameterList:
+        self._hold(str(len(self)), value)
+        return self
+
+    def extend(self, values: Iterable[Any]) -> ParameterList:
+        for value in values:
+            self.append(value)
+        return self
+
+    def __iter__(self) -> Iterator[Parameter]:
+        return iter(self._held().values())
+
+    def __getitem__(self, index: Any) -> Any:
+        found = list(self._held().values())[index]
+        return ParameterList(found) if isinstance(index, slice) else found
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        self._hold(list(self._held())[index], value)
+
+
+class ParameterDict(_Parameters):
+    """Parameters by name; arrays become parameters. Source: https://pytorch.org/docs/stable/generated/torch.nn.ParameterDict.html"""
+
+    def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
+        self.update(parameters or {})
+
+    def update(self, parameters: Mapping[str, Any]) -> None:
+        for name, value in parameters.items():
+            self._hold(name, value)
+
+    def __getitem__(self, name: str) -> Parameter:
+        return self._held()[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._hold(name, value)
+
+    def __delitem__(self, name: str) -> None:
+        del self._held()[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._held()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held())
+
+    def keys(self) -> Iterable[str]:
+        return self._held().keys()
+
+    def values(self) -> Iterable[Parameter]:
+        return self._held().values()
+
+    def items(self) -> Iterable[tuple[str, Parameter]]:
+        return self._held().items()

@@ -1,0 +1,3 @@
+"""PyTorch's ``nn.utils``: what changes layers that already exist."""
+
+from unimodel.nn.utils import parametrizations as parametrizations
