@@ -141,3 +141,10 @@ def _layers() -> list[um.Model]:
 def test_what_is_drawn_in_a_step_is_drawn_anew_and_the_same_for_a_seed() -> None:
     runs = [[step["loss"] for step in run("vae", backend="numpy", seed=seed)[0]] for seed in (1, 1, 2)]
     assert runs[0] == runs[1] != runs[2]
+
+
+def test_the_page_about_steps_shows_the_examples_as_they_are() -> None:
+    page = (FOLDER.parent / "docs" / "training-steps.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    sources = [p.read_text() for p in FOLDER.glob("*.py")]
+    assert len(blocks) == 2 and all(any(block in source for source in sources) for block in blocks)

@@ -19,6 +19,7 @@ from unimodel.dim import Dim
 from unimodel.errors import UnsupportedError
 from unimodel.graph import Array, TensorSpec
 from unimodel_conformance.subject import Subject, as_dtype, assert_close
+from unimodel_conformance.test_native import call
 from unimodel_conformance.test_programs import Bench
 
 pytestmark = [pytest.mark.concerns("control flow"), pytest.mark.needs(Capability.CONTROL_FLOW)]
@@ -371,21 +372,21 @@ def test_bodies_assign_state(subject: Subject) -> None:
 class Recurrent(um.Model):
     """Parameters, dropout and batch norm used inside a loop, and a branch."""
 
-    def __init__(self, checkpoint: bool = False) -> None:
-        self.cell, self.head = um.nn.Linear(7, 4), um.nn.Linear(4, 1)
+    def __init__(self, checkpoint: bool = False, branch: bool = True) -> None:
+        self.enter, self.cell, self.head = um.nn.Linear(3, 4), um.nn.Linear(4, 4, bias=False), um.nn.Linear(4, 1)
         self.dropout, self.norm = um.nn.Dropout(0.4), um.nn.BatchNorm1d(4)
-        self.checkpoint = checkpoint
+        self.checkpoint, self.branch = checkpoint, branch
 
     def forward(self, x: Any) -> Any:
         def f(h: Any, row: Any) -> Any:
-            h = ops.tanh(self.norm(self.cell(ops.concat([self.dropout(row), h], axis=1))))
+            h = ops.tanh(self.norm(self.enter(self.dropout(row)) + self.cell(h)))
             return h, None
 
         def run(x: Any) -> Any:
             return ops.scan(f, ops.zeros((x.shape[0], 4), dtype=x.dtype), ops.permute_dims(x, (1, 0, 2)))[0]
 
         h = ops.checkpoint(run, x) if self.checkpoint else run(x)
-        return self.head(ops.cond(ops.mean(h) > 0.0, lambda: h, lambda: 0.5 * h))
+        return self.head(h if not self.branch else ops.cond(ops.mean(h) > 0.0, lambda: h, lambda: 0.5 * h))
 
 
 def curve(
@@ -438,6 +439,17 @@ def test_gradients_through_checkpoints(subject: Subject, name: str) -> None:
         expected = subject.run(wrap(plain), *arrays)
         for way in subject.ways:
             assert_close(subject.run(wrap(kept), *arrays, differentiation=way), expected, 10 * SMALL[subject.best], f"{wrap.__name__} ({way})")
+
+
+@pytest.mark.needs(Capability.NATIVE_ARTIFACT)
+def test_native_object_of_a_model_with_a_loop(subject: Subject) -> None:
+    """It loops, or is written out, and gives what ``predict`` gives for any batch."""
+    trainer = um.Trainer(Recurrent(branch=False))
+    (x,) = draws((6, 5, 3))
+    x = x.astype("float32")
+    artifact = trainer.native(x[:2])
+    for size in (2, 6, 1):
+        assert_close(call(subject, artifact, x[:size]), trainer.predict(x[:size]), 1e-5, f"{size} samples")
 
 
 def test_images_in_a_loop(subject: Subject) -> None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 import warnings
+from typing import Any
 
 import numpy as np
 
 from unimodel.backend import Backend, Store
-from unimodel.errors import BackendError
+from unimodel.errors import BackendError, UnsupportedError
 from unimodel.graph import Graph
+from unimodel.ops.definition import cond_op
 from unimodel.passes import prepare, unroll
+from unimodel.regions import every_node
 from unimodel_mxnet.arrays import device_array, reason, shapes
 from unimodel_mxnet.model import Build
 from unimodel_mxnet.shim import mx
@@ -24,6 +27,10 @@ class NativeBlock(mx.gluon.SymbolBlock):
     """A SymbolBlock that knows its inputs' names, which ``SymbolBlock.imports`` asks for."""
 
     input_names: tuple[str, ...] = ()
+
+    def __call__(self, *arguments: Any) -> Any:
+        with shapes():  # single numbers on the way need it
+            return super().__call__(*arguments)
 
     def export(self, path: str, epoch: int = 0, remove_amp_cast: bool = True) -> tuple[str, str]:
         """Write ``path-symbol.json`` and ``path-0000.params``, without the forward call that Gluon's own export needs first."""
@@ -39,6 +46,14 @@ class NativeBlock(mx.gluon.SymbolBlock):
 
 
 def native_block(backend: Backend, graph: Graph, store: Store) -> NativeBlock:
+    branch = next((n for n in every_node(graph) if n.op is cond_op), None)
+    if branch is not None:
+        raise UnsupportedError(
+            "a branch of the model has no form in MXNet's artifact, which chooses between sides of known sizes only.",
+            given=repr(branch),
+            remedy="choose by um.ops.where in the model, or predict with the trainer, which branches",
+            source=branch.source,
+        )
     prepared = prepare(unroll(graph), backend.lowerings.accepts)
     backend.check(prepared.nodes)
     build = Build(backend.lowerings, {})
