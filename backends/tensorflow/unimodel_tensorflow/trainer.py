@@ -123,8 +123,7 @@ class Program(Executable):
         if self.looped:
             specs = [tf.TensorSpec([], tf.int32), *(tf.TensorSpec([None, *s.shape], s.dtype) for s in specs)]
         self._specs = specs
-        if compiler == "xla":
-            self._compiled = Call(functools.partial(self._step, xla=True), specs, serial=False, xla=True)
+        self._first = Call(functools.partial(self._step, xla=True), specs, serial=False, xla=True) if compiler == "xla" else self._function
 
     @functools.cached_property
     def _function(self) -> Call:
@@ -181,7 +180,7 @@ class Program(Executable):
             arrays.append(np.array(scalars, self._scalar_dtype))
         if self.compiler == "xla" and self._compiled_shape is None:
             self._compiled_shape = shape
-        return self._call(arrays, self._compiled if self._compiled_shape == shape else self._function)
+        return self._call(arrays, self._first if self.compiler == "none" or self._compiled_shape == shape else self._function)
 
     def run_many(self, batches: Sequence[Arrays], scalars: Sequence[Sequence[float]]) -> list[Any]:
         if not self.looped:
