@@ -24,14 +24,4 @@ def attend(q: Any, k: Any, v: Any, cache: Any = None, layer: int = 0, dropout_p:
     mask = None
     if cache is not None:
         k, v, mask = cache.update(layer, k, v)
-    k, v = (_repeated(x, q.shape[1] // x.shape[1]) for x in (k, v))
-    return ops.scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal=mask is None)
-
-
-def _repeated(x: Any, times: int) -> Any:
-    """Each key-value head as often as there are query heads for it (Ainslie et al. 2023, "GQA")."""
-    if times == 1:
-        return x
-    n, heads, length, size = x.shape
-    wide = ops.broadcast_to(ops.expand_dims(x, 2), (n, heads, times, length, size))
-    return ops.reshape(wide, (n, heads * times, length, size))
+    return ops.scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal=mask is None, enable_gqa=q.shape[1] != k.shape[1])
