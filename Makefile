@@ -9,8 +9,11 @@ PROJECTS := pyproject.toml $(filter-out backends/template/%,$(wildcard backends/
 FRAMEWORKS := torch tensorflow-cpu mxnet numpy
 
 BACKENDS := tensorflow mxnet torch numpy
+# what became of each test of the suite, from which docs/support.md is made
+RESULTS := build/conformance
+SUPPORT := $(BIN)/python -m unimodel_conformance.merge $(foreach backend,$(BACKENDS),$(RESULTS)/$(backend).json) --docs docs/support.md
 
-.PHONY: setup demo test lint bench docs clean
+.PHONY: setup demo test mutants lint bench docs pages clean
 
 setup: $(STAMP)
 
@@ -28,9 +31,14 @@ test: setup lint
 	$(BIN)/python -m pytest -q --doctest-modules unimodel
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal tests $(wildcard backends/*/tests)
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(addprefix conformance-,$(BACKENDS))
+	$(SUPPORT) --check
 
 conformance-%: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --pyargs unimodel_conformance --backend $*
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --pyargs unimodel_conformance --backend $* --matrix $(RESULTS)/$*.json
+
+# faults planted one at a time; the suite must reject 98 % of them
+mutants: setup
+	$(BIN)/python -m tests.mutants --jobs 2
 
 lint: setup
 	$(BIN)/ruff check .
@@ -41,6 +49,12 @@ bench: setup
 	$(BIN)/python -m benchmarks
 
 docs: setup
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(addprefix conformance-,$(BACKENDS))
+	$(MAKE) --no-print-directory pages
+
+# the pages made of the code, and of the suite's last results
+pages: setup
+	$(SUPPORT)
 	$(BIN)/python docs/generate.py
 
 clean:
