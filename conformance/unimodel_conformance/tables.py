@@ -250,6 +250,40 @@ for _d, _size in _IMAGES.items():
         _layer(f"CircularPad{_d}d", normal(*_image), padding=_PADS[_d]),
     ]
 
+LAYERS += [  # options that no entry above tries
+    _layer("AvgPool1d", normal(N, 2, 8), "ceil", kernel_size=3, stride=2, ceil_mode=True),
+    _layer("AvgPool3d", normal(N, 2, 4, 5, 4), "ceil", kernel_size=3, stride=2, ceil_mode=True, divisor_override=5),
+    _layer("BatchNorm1d", normal(N, 3), "plain", num_features=3, affine=False),
+    _layer("BatchNorm1d", normal(N, 3, 2), "untracked", num_features=3, track_running_stats=False),
+    _layer("BatchNorm2d", normal(N, 3, 2, 2), "eps", num_features=3, eps=0.2),
+    _layer("BatchNorm3d", normal(N, 2, 2, 2, 2), "options", num_features=2, eps=0.2, momentum=0.4, affine=False),
+    _layer("BatchNorm3d", normal(N, 2, 2, 2, 2), "untracked", num_features=2, track_running_stats=False),
+    _layer("Bilinear", normal(N, 3), "no_bias", normal(N, 4), in1_features=3, in2_features=4, out_features=2, bias=False),
+    _layer("CosineSimilarity", normal(N, 3, 4), "options", normal(N, 3, 4), dim=2, eps=5.0),
+    _layer("EmbeddingBag", integers(4, N, 5), "padding", num_embeddings=4, embedding_dim=2, padding_idx=1),
+    _layer("EmbeddingBag", integers(4, N, 5), "padding_max", num_embeddings=4, embedding_dim=2, padding_idx=-2, mode="max"),
+    _layer("Flatten", normal(N, 2, 3, 2), "middle", end_dim=2),
+    _layer("Fold", normal(N, 8, 15), "options", output_size=(5, 4), kernel_size=2, dilation=(2, 1), padding=(1, 1), stride=(1, 2)),
+    _layer("LPPool1d", unit(N, 2, 8), "ceil", norm_type=2.0, kernel_size=3, stride=2, ceil_mode=True),
+    _layer("LPPool2d", unit(N, 2, 6, 7), "ceil", norm_type=2.0, kernel_size=(2, 3), stride=2, ceil_mode=True),
+    _layer("LPPool3d", unit(N, 1, 4, 4, 4), "ceil", norm_type=2.0, kernel_size=3, stride=2, ceil_mode=True),
+    _layer("LogSoftmax", normal(N, 4, 3), "dim", dim=1),
+    _layer("MaxPool1d", distinct(N, 2, 9), "dilated", kernel_size=3, stride=1, dilation=2),
+    _layer("MaxPool3d", distinct(N, 1, 4, 5, 4), "dilated", kernel_size=2, stride=1, dilation=2),
+    _layer("Upsample", normal(N, 2, 5), "linear", scale_factor=2, mode="linear"),
+    _layer("Upsample", normal(N, 2, 5), "linear_corners", size=8, mode="linear", align_corners=True),
+    _layer("Upsample", normal(N, 2, 2, 3, 2), "trilinear", size=(3, 5, 4), mode="trilinear"),
+    _layer("Upsample", normal(N, 2, 4, 5), "bicubic", size=(7, 9), mode="bicubic"),
+    _layer("Upsample", normal(N, 2, 4, 5), "bicubic_corners", scale_factor=2, mode="bicubic", align_corners=True),
+    _layer("Upsample", normal(N, 2, 4, 5), "nearest", size=(7, 3)),
+    _layer("Upsample", normal(N, 2, 4, 5), "nearest_exact", size=(7, 3), mode="nearest-exact"),
+    _layer("Upsample", normal(N, 2, 4, 6), "area", size=(3, 4), mode="area"),
+    _layer("Upsample", normal(N, 2, 4, 5), "recomputed", scale_factor=(1.6, 1.3), mode="bilinear", recompute_scale_factor=True),
+    _layer("Upsample", normal(N, 2, 4, 5), "factors", scale_factor=(1.6, 1.3), mode="bilinear", recompute_scale_factor=False),
+    _layer("UpsamplingNearest2d", normal(N, 2, 3, 4), "size", size=(5, 7)),
+    _layer("UpsamplingBilinear2d", normal(N, 2, 3, 4), "size", size=(5, 7)),
+]
+
 LAYERS_TESTED_BY_HAND = {
     "Dropout": "its masks are core's own, not PyTorch's",
     "RReLU": "its slopes are random in train mode",
@@ -325,6 +359,16 @@ _LOSSES = [
     _loss("TripletMarginLoss", normal(N, 3), normal(N, 3), normal(N, 3), note="all", margin=2.0, p=3.0, swap=True, eps=0.01),
     _loss("TripletMarginWithDistanceLoss", normal(N, 3), normal(N, 3), normal(N, 3), margin=1.5, swap=True),
     _loss("CTCLoss", ("logits", (6, N, 4)), ("range", (N, 3), 1, 4), ("values", (N,), 6, 6, 5, 6), ("values", (N,), 3, 2, 1, 3)),
+    _loss("CTCLoss", ("logits", (6, N, 4)), ("range", (N, 3), 0, 3), ("values", (N,), 6, 6, 5, 6), ("values", (N,), 3, 2, 1, 3), note="blank", blank=3),
+    _loss(
+        "CTCLoss",
+        ("logits", (6, N, 4)),
+        ("values", (N, 3), *(1,) * 12),
+        ("values", (N,), 6, 4, 5, 6),
+        ("values", (N,), 3, 3, 1, 2),
+        note="zero",
+        zero_infinity=True,
+    ),
 ]
 LOSSES: list[Entry] = [
     Entry(f"{e.id}-{reduction}", e.name, {**e.kwargs, "reduction": reduction}, e.inputs) for e in _LOSSES for reduction in ("mean", "sum", "none")
@@ -419,6 +463,22 @@ SCHEDULES: list[Entry] = [
     Entry("CosineAnnealingWarmRestarts", "CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.01}),
     Entry("CyclicLR", "CyclicLR", {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 3, "step_size_down": 2, "mode": "triangular2", "cycle_momentum": False}),
     Entry("OneCycleLR", "OneCycleLR", {"max_lr": 0.3, "total_steps": 13, "cycle_momentum": False}),
+    Entry("CyclicLR-exp_range", "CyclicLR", {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 3, "mode": "exp_range", "gamma": 0.8, "cycle_momentum": False}),
+    Entry(
+        "OneCycleLR-options",
+        "OneCycleLR",
+        {
+            "max_lr": 0.3,
+            "epochs": 2,
+            "steps_per_epoch": 7,
+            "pct_start": 0.4,
+            "anneal_strategy": "linear",
+            "div_factor": 10.0,
+            "final_div_factor": 50.0,
+            "cycle_momentum": False,
+        },
+    ),
+    Entry("OneCycleLR-three_phase", "OneCycleLR", {"max_lr": 0.3, "total_steps": 14, "three_phase": True, "cycle_momentum": False}),
 ]
 """A function of the count t stands as text."""
 SCHEDULE_STEPS = 12
