@@ -88,7 +88,7 @@ def rounds(body: Body, carries: int, stacked: int, reverse: bool, borrowed: Sequ
     def scan(length: int, shapes: Any, dtypes: Any, *inputs: Any) -> Any:
         state, xs, captured = inputs[:carries], inputs[carries : carries + stacked], inputs[carries + stacked :]
         if length == 0:
-            device = next((t.device for t in inputs), None)
+            device = next((t.device for t in inputs if isinstance(t, torch.Tensor)), None)
             return [*(t.clone() for t in state), *(torch.empty(s, dtype=d, device=device) for s, d in zip(shapes, dtypes, strict=True))]
         slices = list(zip(*(x.unbind(0) for x in xs), strict=True)) if xs else [()] * length
         results: list[Any] = [None] * length
