@@ -44,9 +44,9 @@ class Theirs(torch.nn.Module):
         return self.held[0](*inputs)
 
 
-def compare(name: str, inputs: list[np.ndarray], **arguments: Any) -> None:
+def compare(name: str, inputs: list[np.ndarray], float32: bool = True, **arguments: Any) -> None:
     theirs = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
-    agree(Ours(getattr(um.losses, name)(**arguments)), Theirs(getattr(torch.nn, name)(**theirs)), inputs)
+    agree(Ours(getattr(um.losses, name)(**arguments)), Theirs(getattr(torch.nn, name)(**theirs)), inputs, float32=float32)
 
 
 ELEMENTWISE = {
@@ -144,7 +144,8 @@ def test_cosine_embedding(seed: int, shape: tuple[int, int], margin: float, redu
     rng = np.random.default_rng(seed)
     pair = [rng.standard_normal(shape if batched else shape[1:]) for _ in range(2)]
     target = rng.choice([-1, 1], shape[:1]) if batched else np.asarray(1 if rng.random() < 0.5 else -1)
-    compare("CosineEmbeddingLoss", [*pair, target], margin=margin, reduction=reduction)
+    # the cosine of single numbers is 1 or -1: in float32 its gradient is what rounding leaves of 0
+    compare("CosineEmbeddingLoss", [*pair, target], float32=shape[-1] > 1, margin=margin, reduction=reduction)
 
 
 @given(seeds, batches, st.sampled_from([1.0, 0.3, 5.0]), st.sampled_from([2.0, 1.0, 3.0, 1.5, float("inf")]), flags, reductions)

@@ -6,7 +6,7 @@ The scalar that is differentiated is the sum of all results, each times ``cos`` 
 from __future__ import annotations
 
 import copy
-import itertools
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,12 +90,12 @@ def torch_results_of(module: torch.nn.Module, inputs: Sequence[np.ndarray]) -> d
 def agree(model: um.Model, module: torch.nn.Module, *batches: Sequence[np.ndarray], float32: bool = True) -> None:
     """The model, given the module's weights, does what the module does on these batches in turn; afterwards their buffers agree.
 
-    Every fourth call looks at float32 too, unless the case is one that rounding changes: a joint, a cancellation, an eps that depends on the dtype.
+    About every fourth case, the same ones each time, is looked at in float32 too, unless the case is one that rounding changes: a joint, a cancellation, an eps that depends on the dtype.
     """
     module = module.double()
     weights = {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
     assert list(model.state_dict()) == list(weights), "state-dict keys"
-    if next(_calls) % 4 == 0 and float32:
+    if float32 and zlib.crc32(b"".join(x.tobytes() for x in batches[0])) % 4 == 0:
         single(model, module, weights, batches[0])
     model.load_state_dict(weights)
     probe = Probe(model, backend="numpy", precision="float64")
@@ -107,9 +107,6 @@ def agree(model: um.Model, module: torch.nn.Module, *batches: Sequence[np.ndarra
             close(ours[name], array, f"{name} of {model}")
     for name, tensor in module.state_dict().items():
         close(model.state_dict()[name], tensor.numpy(), f"{name} of {model} afterwards")
-
-
-_calls = itertools.count()
 
 
 def single(model: um.Model, module: torch.nn.Module, weights: dict[str, np.ndarray], inputs: Sequence[np.ndarray]) -> None:

@@ -15,7 +15,8 @@ import numpy as np
 from unimodel.errors import DataError, TraceError
 from unimodel.graph import Array
 from unimodel.model import Parameter, State
-from unimodel.tracing import Scalar, TensorLike, current_trace
+from unimodel.tensor_operators import TensorLike
+from unimodel.tracing import Scalar, current_trace
 
 if TYPE_CHECKING:
     from unimodel.optim.lr_scheduler import LRScheduler

@@ -14,7 +14,8 @@ from unimodel.dim import Size
 from unimodel.errors import ShapeError
 from unimodel.ops.indexing import cut_axis
 from unimodel.ops.rules import axes_of, axis_index, broadcast_shapes, known
-from unimodel.tracing import Tensor, TensorLike
+from unimodel.tensor_operators import TensorLike
+from unimodel.tracing import Tensor
 
 __all__ = [
     "atleast_1d",

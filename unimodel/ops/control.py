@@ -16,7 +16,8 @@ from unimodel.errors import ShapeError, TraceError
 from unimodel.graph import FLOATS, INTEGERS, Graph, Input, TensorSpec, Value
 from unimodel.ops.definition import checkpoint_op, cond_op, scan_op, while_loop_op
 from unimodel.ops.rules import sizes_agree
-from unimodel.tracing import Tensor, TensorLike, Trace, Variable, current_trace, live_nodes, recording
+from unimodel.tensor_operators import TensorLike
+from unimodel.tracing import Tensor, Trace, Variable, current_trace, live_nodes, recording
 
 __all__ = [
     "checkpoint",

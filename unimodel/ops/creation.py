@@ -11,7 +11,8 @@ from unimodel.errors import TraceError
 from unimodel.graph import ArrayLiteral, TensorSpec
 from unimodel.ops.definition import primitive
 from unimodel.ops.samples import Sample
-from unimodel.tracing import Tensor, TensorLike, current_trace
+from unimodel.tensor_operators import TensorLike
+from unimodel.tracing import Tensor, current_trace
 
 __all__ = [
     "arange",

@@ -18,7 +18,8 @@ from unimodel.ops.rules import (
     same_kind,
 )
 from unimodel.ops.samples import Sample, distinct, integers, nonzero, normal, uniform
-from unimodel.tracing import Tensor, TensorLike, current_trace
+from unimodel.tensor_operators import TensorLike
+from unimodel.tracing import Tensor, current_trace
 
 __all__ = [
     "abs",

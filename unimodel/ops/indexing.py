@@ -22,7 +22,8 @@ from unimodel.ops.rules import (
     shapes_agree,
 )
 from unimodel.ops.samples import Sample, integers, normal
-from unimodel.tracing import Tensor, TensorLike
+from unimodel.tensor_operators import TensorLike
+from unimodel.tracing import Tensor
 
 __all__ = [
     "getitem",

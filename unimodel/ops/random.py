@@ -18,7 +18,8 @@ import unimodel.ops as ops
 from unimodel.dim import Dim, Size
 from unimodel.errors import ShapeError, TraceError
 from unimodel.ops.creation import default_float
-from unimodel.tracing import Tensor, TensorLike, Trace, current_trace
+from unimodel.tensor_operators import TensorLike
+from unimodel.tracing import Tensor, Trace, current_trace
 
 __all__ = [
     "bernoulli",
