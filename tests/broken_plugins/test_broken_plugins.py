@@ -38,7 +38,7 @@ CAUSES = {
 
 NOTICED_AT_WORK = {
     "broken_segfault": ["SIGSEGV (segmentation fault)", "broken_segfault.py"],
-    "broken_hang": ["did not finish within 3 s", "broken_hang.py"],
+    "broken_hang": ["did not finish within 10 s", "broken_hang.py"],
     "broken_numbers": ["a small computation on it gave", "which should be"],
     "broken_compile": ["a small computation on it failed: OSError: the driver is too old"],
 }
