@@ -30,11 +30,11 @@ demo: setup
 test: setup lint
 	$(BIN)/python -m pytest -q --doctest-modules unimodel
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal tests $(wildcard backends/*/tests)
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(addprefix conformance-,$(BACKENDS))
+	$(MAKE) --no-print-directory $(addprefix conformance-,$(BACKENDS))
 	$(if $(wildcard docs/support.md),$(SUPPORT) --check,@echo 'docs/support.md is not there yet: make docs')
 
 conformance-%: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --pyargs unimodel_conformance --backend $* --matrix $(RESULTS)/$*.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal --pyargs unimodel_conformance --backend $* --matrix $(RESULTS)/$*.json
 
 # faults planted one at a time; the suite must reject 98 % of them
 mutants: setup
@@ -49,7 +49,7 @@ bench: setup
 	$(BIN)/python -m benchmarks
 
 docs: setup
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(addprefix conformance-,$(BACKENDS))
+	$(MAKE) --no-print-directory $(addprefix conformance-,$(BACKENDS))
 	$(MAKE) --no-print-directory pages
 
 # the pages made of the code, and of the suite's last results

@@ -1,6 +1,7 @@
 """pytest's side of the suite: the options, the backend under test, and the state of each test.
 
-The plugin is loaded by every pytest run in its environment, so it imports nothing of unimodel until ``--backend`` is given.
+The plugin is loaded by every pytest run in its environment, so it imports nothing of unimodel until ``--backend`` is given. With pytest-xdist (``-n 2``)
+workers judge, and what they found travels with pytest's reports, as plain data, to the process that writes the matrix.
 """
 
 from __future__ import annotations
@@ -55,7 +56,28 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "since(major, minor): the first version of the API that a conformance test is for")
     name = config.getoption("--backend")
     if name:
-        config.stash[_RUN] = _load(name, config.getoption("--device"), config.getoption("--matrix"))
+        run = config.stash[_RUN] = _load(name, config.getoption("--device"), None if _is_worker(config) else config.getoption("--matrix"))
+        config.pluginmanager.register(_Records(run))
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of pytest-xdist's workers."""
+    return hasattr(config, "workerinput")
+
+
+class _Records:
+    """Keeps what became of each test, wherever it ran."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        about = getattr(report, "conformance", None)
+        if about is not None:
+            self.run.records[about["test"]] = matrix.Record(**about)
+        elif report.failed and report.when not in ("setup", "call", "teardown"):  # a worker died of it
+            test = report.nodeid.rsplit("/", 1)[-1]
+            self.run.records[test] = matrix.Record(test, "other", test, FAIL, str(report.longrepr))
 
 
 def _load(name: str, device: str, target: str | None) -> Run:
@@ -68,6 +90,7 @@ def _load(name: str, device: str, target: str | None) -> Run:
         run.stamp = stamp(run.subject)
     except Exception as error:
         run.cause = f"{type(error).__name__}: {error}"
+        run.records["load"] = matrix.Record("", "backend", "load", BROKEN, run.cause)
     if target:
         run.journal = Path(str(target) + ".journal")
         run.journal.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +141,6 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         raise pytest.UsageError("the conformance suite needs to know which backend to test: --backend NAME")
     if run.subject is None:
         items[:] = [i for i in items if not _ours(i)]
-        run.records["load"] = matrix.Record("", "backend", "load", BROKEN, run.cause)
         return
     _check_declared(config, run, ours)
 
@@ -165,7 +187,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     )
     _carry_out(report, verdict, item)
     kind, name = _about(item)
-    run.records[test_id(item)] = matrix.Record(test_id(item), kind, name, verdict.state, verdict.reason, round(call.duration, 3))
+    record = matrix.Record(test_id(item), kind, name, verdict.state, verdict.reason, round(call.duration, 3))
+    report.conformance = vars(record)  # type: ignore[attr-defined]  # read by _Records and for the status line
     return report
 
 
@@ -175,7 +198,6 @@ def _carry_out(report: pytest.TestReport, verdict: Verdict, item: pytest.Item) -
     elif verdict.state not in (PASS, FAIL):
         report.longrepr = (str(item.path), item.location[1] or 0, verdict.reason)
     report.outcome = {PASS: "passed", FAIL: "failed"}.get(verdict.state, "skipped")  # type: ignore[assignment]  # one of pytest's three
-    report.conformance = verdict  # type: ignore[attr-defined]  # for the status line
 
 
 def _about(item: pytest.Item) -> tuple[str, str]:
@@ -191,16 +213,16 @@ def _about(item: pytest.Item) -> tuple[str, str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: Any) -> Any:
-    verdict = getattr(report, "conformance", None)
-    if verdict is None or verdict.state in (PASS, FAIL):
+    state = getattr(report, "conformance", {"state": PASS})["state"]
+    if state in (PASS, FAIL):
         return None
-    letter, colour = _LETTERS[verdict.state]
-    return verdict.state, letter, (verdict.state.upper(), {colour: True})
+    letter, colour = _LETTERS[state]
+    return state, letter, (state.upper(), {colour: True})
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     run = run_of(session.config)
-    if run is None:
+    if run is None or _is_worker(session.config):
         return
     if run.cause:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -30,6 +30,7 @@ def conformance(
     check: Annotated[bool, typer.Option("--check", help="With --merge and --docs: only say whether the page is up to date.")] = False,
     device: Annotated[str, typer.Option("--device", help="The backend's device.")] = "cpu",
     select: Annotated[str | None, typer.Option("-k", metavar="EXPRESSION", help="Only tests whose names match, as pytest's -k.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Processes that share the tests; more than one needs pytest-xdist.")] = 1,
     time_limit: Annotated[float, typer.Option("--time-limit", metavar="SECONDS", min=1.0, help="How long the run may take.")] = 3600.0,
 ) -> None:
     """Run the conformance suite against a backend: every op, layer, loss and optimizer, training, errors and claims.
@@ -53,10 +54,13 @@ def conformance(
         refuse(f"one backend at a time, since a process runs one: {', '.join(names)}")
     if docs is not None or check:
         refuse("--docs and --check go with --merge")
-    raise typer.Exit(_run(names[0], device, json_file, select, time_limit))
+    if jobs > 1 and importlib.util.find_spec("xdist") is None:
+        refuse("--jobs needs pytest-xdist: pip install pytest-xdist")
+    shared = ["-n", str(jobs), "--dist", "worksteal"] if jobs > 1 else []
+    raise typer.Exit(_run(names[0], device, json_file, [*shared, *(["-k", select] if select else [])], time_limit))
 
 
-def _run(name: str, device: str, json_file: Path | None, select: str | None, time_limit: float) -> int:
+def _run(name: str, device: str, json_file: Path | None, options: list[str], time_limit: float) -> int:
     """The suite in a process of its own, away from whatever project the present folder belongs to."""
     import unimodel_conformance
 
@@ -78,7 +82,7 @@ def _run(name: str, device: str, json_file: Path | None, select: str | None, tim
             "--no-header",
             "--tb=short",
         ]
-        command += ["-p", "no:cacheprovider", "-c", str(package / "pytest.ini"), f"--rootdir={package}", *(["-k", select] if select else [])]
+        command += ["-p", "no:cacheprovider", "-c", str(package / "pytest.ini"), f"--rootdir={package}", *options]
         process = subprocess.Popen(command, cwd=folder, start_new_session=True)
         try:
             status = process.wait(time_limit)
