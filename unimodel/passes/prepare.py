@@ -31,11 +31,13 @@ def prepare(graph: Graph, lowers: Callable[[Node], bool], *, native_regions: boo
             return rewriter.keep(node, inputs, with_bodies(node, differentiate)) if bodies(node) else None
         if has_control_flow(node.attrs["body"]) and (not native_control or any(n.op is while_loop_op for n in every_node(node.attrs["body"]))):
             return expand_region(rewriter, node, inputs)
-        # taken apart, a stop would be nothing, and the framework would differentiate through it
-        body = _expanded(node.attrs["body"], lambda n: n.op.name == "stop_gradient" or lowers(n))
-        return rewriter.keep(node, inputs, {**node.attrs, "body": body})
+        return rewriter.keep(node, inputs, {**node.attrs, "body": _expanded(node.attrs["body"], kept)})
 
-    return fold(prune(decompose(rewrite(graph, visit), lowers)))
+    def kept(node: Node) -> bool:
+        # taken apart, a stop would be nothing, and the framework would differentiate through it
+        return node.op.name == "stop_gradient" or lowers(node)
+
+    return fold(prune(decompose(rewrite(graph, visit), kept)))
 
 
 def _expanded(graph: Graph, lowers: Callable[[Node], bool]) -> Graph:
