@@ -560,7 +560,7 @@ SET_UPS: dict[str, tuple[Callable[[], Any], str]] = {
     "label smoothing": (lambda: um.losses.CrossEntropyLoss(label_smoothing=2.0), "label_smoothing"),  # here
     "a schedule of no optimizer": (lambda: um.optim.lr_scheduler.StepLR(0.1, 3), "optimizer"),  # type: ignore[arg-type]  # here
     "a schedule's interval": (lambda: um.optim.lr_scheduler.StepLR(um.optim.SGD(lr=0.1), 3, interval="batch"), "interval"),  # here
-    "a callback's mode": (lambda: um.callbacks.EarlyStopping(mode="auto"), "mode"),  # here
+    "a callback's mode": (lambda: um.callbacks.EarlyStopping(mode="sideways"), "mode"),  # here
     "no epochs at all": (lambda: trainer().fit((X, Y), epochs=-1), "epochs"),  # here
     "fractional epochs": (lambda: trainer().fit((X, Y), epochs=1.5), "epochs"),  # type: ignore[arg-type]  # here
     "batches of nothing": (lambda: trainer().fit((X, Y), batch_size=0), "batch_size"),  # here

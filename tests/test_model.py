@@ -457,3 +457,29 @@ def test_setting_data_reaches_the_backend_and_checks_the_shape() -> None:
         np.testing.assert_array_equal(model(X), [[15], [15]])
         with pytest.raises(ShapeError, match="shape"):
             model.weight.data = np.zeros((3, 1))
+
+
+def test_numbers_looked_at_before_the_model_is_used_are_those_that_it_begins_with() -> None:
+    def net() -> um.Model:
+        return um.nn.Sequential(um.nn.Linear(2, 2), um.nn.ModuleList([um.nn.Linear(2, 2)])[0])
+
+    looked_at = net()
+    first, second = (layer.weight.data for layer in looked_at)
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(looked_at.state_dict()["0.weight"], first)
+    np.testing.assert_array_equal(net().state_dict()["0.weight"], first)
+    np.testing.assert_array_equal(net()[0].state_dict()["weight"], first)
+
+
+def test_a_model_that_nobody_has_used_is_pickled_with_the_numbers_that_it_would_have_drawn() -> None:
+    net = um.nn.Sequential(um.nn.Linear(2, 3), um.nn.Linear(3, 2))
+    twin = pickle.loads(pickle.dumps(net))
+    for name, array in net.state_dict().items():
+        np.testing.assert_array_equal(twin.state_dict()[name], array)
+
+
+@pytest.mark.parametrize("read", [float, lambda p: p.numpy(), np.asarray], ids=["float", "numpy", "asarray"])
+def test_a_parameter_read_as_a_number_says_where_its_numbers_are(read: Any) -> None:
+    with pytest.raises(um.errors.TraceError, match="of a parameter") as caught:
+        read(um.Parameter((1,)))
+    assert ".data" in (caught.value.remedy or "")

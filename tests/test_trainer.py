@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -1026,3 +1027,25 @@ def test_a_dict_is_forwards_keyword_arguments_or_its_only_argument() -> None:
         np.testing.assert_array_equal(um.Trainer(net, backend="numpy", precision="float64").predict(x), -X)
     with pytest.raises(TypeError, match="up"):
         um.Trainer(Named(), backend="numpy").predict({"left": X, "up": X})
+
+
+def test_what_is_better_follows_from_the_name() -> None:
+    """Accuracy grows: a run that watches it stops, and puts back, where it was highest."""
+    stop = EarlyStopping(monitor="val_accuracy", patience=2, restore_best_weights=True)
+    t = trainer()
+    stop.on_train_begin(t)
+    for epoch, accuracy in enumerate([0.85, 0.95, 0.925]):
+        stop.on_epoch_end(t, epoch, {"val_accuracy": accuracy})
+    assert not t.stop_training
+    stop.on_epoch_end(t, 3, {"val_accuracy": 0.9})
+    assert t.stop_training
+
+
+def test_a_checkpoint_that_watches_or_is_named_after_what_is_not_reported_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="watches a number"):
+        trainer().fit((X, Y), verbose=False, callbacks=[ModelCheckpoint(tmp_path / "a.um", monitor="val_los")])
+    with pytest.raises(DataError, match="path names") as caught:
+        trainer().fit((X, Y), verbose=False, callbacks=[ModelCheckpoint(tmp_path / "{val_los}.um")])
+    assert "loss" in str(caught.value.expected)
+    trainer().fit((X, Y), verbose=False, callbacks=[ModelCheckpoint(tmp_path / "a.um")])
+    assert (tmp_path / "a.um").is_file()

@@ -6,6 +6,7 @@ of the trainer that takes the model and the parameter's path; from then on they 
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unimodel import init as initializers
-from unimodel.errors import ShapeError
+from unimodel.errors import ShapeError, TraceError
 from unimodel.graph import FLOATS, Array
 from unimodel.state_dict import IncompatibleKeys, arrays_of, mismatches
 from unimodel.tracing import Variable, current_trace, layer
@@ -46,7 +47,7 @@ class State(Variable):
         """The present numbers, a NumPy copy. Setting it replaces them, on the backend too."""
         if self._home is not None:
             return self._home[0].read(self._home[1])
-        return self.materialise(0, self.name or "parameter").copy()
+        return self.materialise(0, path_of(self)).copy()
 
     @data.setter
     def data(self, value: Any) -> None:
@@ -80,9 +81,26 @@ class State(Variable):
         else:
             self._init, self._value = init, None
 
+    def _refuse(self, what: str, remedy: str | None = None) -> TraceError:
+        if current_trace() is not None:
+            return super()._refuse(what, remedy) if remedy else super()._refuse(what)
+        return TraceError(f"{what} of a parameter or buffer.", expected="its numbers", given=repr(self), remedy="read them with .data, a NumPy array")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> State:
+        """A copy of what has not been drawn yet draws its own numbers."""
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        twin.__dict__.update(copy.deepcopy(self._kept(), memo))
+        return twin
+
     def __getstate__(self) -> dict[str, Any]:
-        """A copy or pickle has the present numbers, and belongs to no trainer."""
-        state = dict(self.__dict__)
+        """A pickle has the present numbers, drawn for it if need be, for functions that draw cannot be pickled."""
+        if self._home is None:
+            self.materialise(0, path_of(self))
+        return self._kept()
+
+    def _kept(self) -> dict[str, Any]:
+        """What a copy has: the present numbers, and no trainer or owner."""
+        state = {name: value for name, value in self.__dict__.items() if name != "_um_owner"}
         if self._home is not None:
             state.update(_value=self.data, _home=None, name="")
         if "_changed" in state:
@@ -92,7 +110,7 @@ class State(Variable):
         return state
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name or ''} {self._dtype} {self.shape})"
+        return f"{type(self).__name__}({self.name + ' ' if self.name else ''}{self._dtype} {self.shape})"
 
 
 class Parameter(State):
@@ -143,7 +161,12 @@ class Model:
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy or pickle is a model of its own, which no trainer has taken."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_um_runtime", "_um_path")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_um_runtime", "_um_path", "_um_owner")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for name, part in (*self.named_children(), *self._own(State)):
+            adopt(self, name, part)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no forward(self, ...)")
@@ -158,6 +181,8 @@ class Model:
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+        if isinstance(value, (Model, State)):
+            adopt(self, name, value)
         runtime = self.__dict__.get("_um_runtime")
         if runtime is not None:
             runtime.changed()
@@ -255,8 +280,9 @@ class Model:
     def state_dict(self) -> dict[str, Array]:
         """All parameters and persistent buffers as NumPy arrays, under PyTorch's keys."""
         result = {}
+        prefix = f"{path_of(self)}." if "_um_owner" in self.__dict__ else ""
         for name, state in self._states().items():
-            result[name] = state.data if state._home is not None else state.materialise(0, name).copy()
+            result[name] = state.data if state._home is not None else state.materialise(0, prefix + name).copy()
         return result
 
     def load_state_dict(self, state_dict: Mapping[str, Any] | str | os.PathLike[str], strict: bool = True) -> IncompatibleKeys:
@@ -293,6 +319,23 @@ class Model:
         if not lines:
             return f"{type(self).__name__}({own})"
         return f"{type(self).__name__}(\n" + "\n".join(([f"  {own}"] if own else []) + lines) + "\n)"
+
+
+def adopt(owner: Model, name: str, part: Model | State) -> None:
+    """Note whose part a layer or parameter is, and by what name: a layer's last owner, and a shared parameter's first."""
+    if isinstance(part, Model):
+        part.__dict__["_um_owner"] = (owner, name)
+    else:
+        part.__dict__.setdefault("_um_owner", (owner, name))
+
+
+def path_of(part: Model | State) -> str:
+    """The name of a part in the outermost model that it belongs to, as in its state dict: what its first numbers follow from."""
+    names: list[str] = []
+    while "_um_owner" in part.__dict__ and len(names) < 100:
+        part, name = part.__dict__["_um_owner"]
+        names.append(name)
+    return ".".join(reversed(names)) or "parameter"
 
 
 def runtime_of(model: Model) -> Runtime | None:

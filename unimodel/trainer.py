@@ -299,7 +299,8 @@ class Trainer:
                 f"the loss became {float(loss)} at step {step}.",
                 expected="a finite loss",
                 given=f"{float(loss)} on the backend {self.backend}",
-                remedy="lower the learning rate, clip gradients (clip_grad_norm=1.0), look for NaN in the data; check_finite=False trains on regardless",
+                remedy="lower the learning rate, clip gradients (clip_grad_norm=1.0), look for NaN in the data; "
+                "unimodel diff SCRIPT --backends NAME --nan finds the op that made it; check_finite=False trains on regardless",
             )
         return logs
 

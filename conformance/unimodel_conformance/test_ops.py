@@ -96,7 +96,9 @@ def check(name: str, given: Any, expected: Any, subject: Subject, dtype: str, wh
     for i, (a, e) in enumerate(zip(given, expected, strict=True)):
         e = np.asarray(e).astype(dtype) if np.asarray(e).dtype.kind == "f" and np.asarray(a).dtype.kind == "f" else np.asarray(e)
         if a.dtype.kind == "f" and a.dtype.name != dtype:
-            e = e.astype(a.dtype)  # a cast to a named dtype
+            named = name in catalogue and "dtype" in catalogue[name].attributes  # such as cast
+            assert named, f"{name}, {what}, result {i}: the dtype is {a.dtype.name}, expected {dtype}"
+            e = e.astype(a.dtype)
         tolerance = 0.0 if name in EXACT else subject.tolerance(dtype) * (1 if name in ELEMENTWISE else 4)
         found = difference(a, e, tolerance, relative="element" if name in EXACT | ELEMENTWISE else "array")
         assert not found, f"{name}, {what}, result {i}, {dtype}: {found}"
@@ -118,8 +120,9 @@ def test_sample(subject: Subject, op: str, index: int) -> None:
     given = results(outcome)
     if op in TRUTH:
         check(op, given, case.truth(subject.best), subject, subject.best, repr(case))
-    _, ours = outcomes(_reference(subject), op, "float64")[index]
-    check(op, given, results(ours), subject, subject.best, f"{case!r} against the NumPy reference")
+    if subject.best == "float64":  # else the inputs were rounded, and the reference's were not: test_float32_sample compares those
+        _, ours = outcomes(_reference(subject), op, "float64")[index]
+        check(op, given, results(ours), subject, subject.best, f"{case!r} against the NumPy reference")
 
 
 def _reference(subject: Subject) -> Subject:

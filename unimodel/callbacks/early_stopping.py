@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from unimodel.callbacks.callback import Callback
-from unimodel.errors import DataError
+from unimodel.callbacks.monitor import Monitor
 from unimodel.graph import Array
 
 if TYPE_CHECKING:
@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 
 class EarlyStopping(Callback):
-    """Ends the run when ``monitor`` has not improved by more than ``min_delta`` for ``patience`` epochs (0 means 1); can put the best weights back."""
+    """Ends the run when ``monitor`` has not improved by more than ``min_delta`` for ``patience`` epochs (0 means 1); can put the best weights back.
 
-    def __init__(self, monitor: str = "val_loss", min_delta: float = 0.0, patience: int = 0, mode: str = "min", restore_best_weights: bool = False) -> None:
-        if mode not in ("min", "max"):
-            raise DataError("mode is 'min' or 'max'.", given=mode)
-        self.monitor, self.min_delta, self.patience, self.mode = monitor, min_delta, patience, mode
-        self.restore_best_weights = restore_best_weights
+    ``mode`` says which way is better: "min", "max", or "auto", which is "max" for accuracy and other scores.
+    """
+
+    def __init__(self, monitor: str = "val_loss", min_delta: float = 0.0, patience: int = 0, mode: str = "auto", restore_best_weights: bool = False) -> None:
+        self.monitor = Monitor("EarlyStopping", monitor, mode)
+        self.min_delta, self.patience, self.restore_best_weights = min_delta, patience, restore_best_weights
 
     def on_train_begin(self, trainer: Trainer) -> None:
         self.best = math.inf
@@ -28,14 +29,7 @@ class EarlyStopping(Callback):
         self.weights: dict[str, dict[str, Array]] = {}
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
-        if self.monitor not in logs:
-            raise DataError(
-                "EarlyStopping watches a number that is not reported.",
-                expected=", ".join(logs),
-                given=self.monitor,
-                remedy="pass validation_data, or watch another one",
-            )
-        value = logs[self.monitor] if self.mode == "min" else -logs[self.monitor]
+        value = self.monitor.cost(logs)
         if value < self.best - self.min_delta:
             self.best, self.waited = value, 0
             if self.restore_best_weights:

@@ -8,21 +8,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Union
 
 from unimodel.model import Model
-from unimodel.state_dict import arrays_of
+from unimodel.state_dict import IncompatibleKeys, arrays_of
 
 File = Union[str, "os.PathLike[str]"]
 
 
-def load_weights(model: Model, weights: File | Sequence[File] | Mapping[str, Any], strict: bool = True) -> None:
+def load_weights(model: Model, weights: File | Sequence[File] | Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
     """Load a safetensors file, the several files of one model, or a state dict of arrays or tensors, into a model.
 
     Published files name some things otherwise than the implementation they are for: without the prefix of the whole model, by the names of an older version, with
     constants that are no weights. Where a model knows such names they are its ``renamed_keys``, pairs of a regular expression and what stands in its place
-    (nothing at all: the entry is left out). Raises ``CheckpointError`` as ``load_state_dict`` does.
+    (nothing at all: the entry is left out). Raises ``CheckpointError`` and returns what ``load_state_dict`` does.
 
     >>> import unimodel as um
     >>> net = um.models.MLP(4, [8, 3])
     >>> load_weights(net, um.models.MLP(4, [8, 3]).state_dict())
+    IncompatibleKeys(missing_keys=[], unexpected_keys=[])
     """
     parts = weights if isinstance(weights, Sequence) and not isinstance(weights, str) else [weights]
     renamed = {}
@@ -33,4 +34,4 @@ def load_weights(model: Model, weights: File | Sequence[File] | Mapping[str, Any
                 break
         else:
             renamed[name] = value
-    model.load_state_dict(renamed, strict)
+    return model.load_state_dict(renamed, strict)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from unimodel.model import Model, Parameter, State
+from unimodel.model import Model, Parameter, State, adopt
 
 
 class _Listed(Model):
@@ -24,6 +24,7 @@ class _Listed(Model):
         if not isinstance(layer, Model):
             raise TypeError(f"{type(self).__name__} holds layers, not {type(layer).__name__}; wrap a function in a Model")
         self._layers()[name] = layer
+        adopt(self, name, layer)
 
     def append(self, layer: Model) -> Any:
         self._add(str(len(self._layers())), layer)
@@ -118,7 +119,8 @@ class _Parameters(Model):
         return held
 
     def _hold(self, name: str, value: Any) -> None:
-        self._held()[name] = value if isinstance(value, Parameter) else Parameter(np.asarray(value))
+        held = self._held()[name] = value if isinstance(value, Parameter) else Parameter(np.asarray(value))
+        adopt(self, name, held)
 
     def __len__(self) -> int:
         return len(self._held())

@@ -11,6 +11,7 @@ from unimodel.errors import ShapeError
 from unimodel.ops.definition import Application, composite
 from unimodel.ops.rules import (
     known,
+    need_float,
     need_integer,
     shapes_agree,
     sizes_agree,
@@ -43,6 +44,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             given=str(x.spec),
             remedy="make in_features equal to the features of what comes in, or reshape what comes in (um.nn.Flatten)",
         )
+    need_float(x.spec)  # a framework's kernel would fail on integers, or take them for floats
     y = ops.matmul(x, ops.matrix_transpose(weight))
     return y if bias is None else y + bias
 
