@@ -42,7 +42,7 @@ def summary(states: Iterable[str]) -> str:
 
 def build(stamp: Mapping[str, Any], records: Iterable[Record], seconds: float, status: str = "complete") -> dict[str, Any]:
     """The matrix as a JSON object."""
-    every = list(records)
+    every = sorted(records, key=lambda r: r.test)  # not in the order of a run, which several processes may share
     groups: dict[str, dict[str, Any]] = {}
     for record in every:
         entry = groups.setdefault(record.kind, {}).setdefault(record.name, {"counts": {}})
