@@ -45,7 +45,7 @@ def test_cond(subject: Subject) -> None:
     def program(x: Any, n: Any) -> Any:
         twice = x * 2.0
         more = lambda v: {"a": v + twice, "b": (n + 1, v > 0.0), "c": x}  # noqa: E731  the two sides under each other
-        less = lambda v: {"a": v - twice, "b": (n, v < 0.0), "c": 1.0 * v}  # noqa: E731
+        less = lambda v: {"a": v - twice, "b": (n, v < 0.0), "c": 1.0 * v}  # noqa: E731  a body in one line
         return ops.cond(ops.sum(x) > 0.0, more, less, x * x)
 
     compiled = subject.compile(program, [np.zeros(3, subject.best), np.zeros((), "int64")], subject.best)
@@ -92,7 +92,7 @@ def test_scan_without_slices(subject: Subject) -> None:
 def test_no_round(subject: Subject) -> None:
     """The carry is what it began with, what is stacked is empty, and gradients pass through."""
     x, c = np.zeros((0, 3)), np.array([1.0, 2.0, 3.0])
-    rounds = lambda x, c: ops.scan(lambda s, row: (s * row, (s, row > 0.0)), c, x)  # noqa: E731
+    rounds = lambda x, c: ops.scan(lambda s, row: (s * row, (s, row > 0.0)), c, x)  # noqa: E731  a body in one line
     given = subject.run(rounds, x, c)
     assert_close(given, (c, (np.zeros((0, 3)), np.zeros((0, 3), bool))), 0.0, "no round")
     if subject.ways:
@@ -126,7 +126,7 @@ def test_while_loop(subject: Subject) -> None:
     """Rounds that only the numbers decide: integers, floats, a captured bound, a loop in a loop."""
 
     def collatz(n: Any) -> Any:
-        even = lambda s: ops.equal(s % 2, 0)  # noqa: E731
+        even = lambda s: ops.equal(s % 2, 0)  # noqa: E731  a body in one line
         return ops.while_loop(lambda s: s[0] > 1, lambda s: (ops.where(even(s[0]), s[0] // 2, 3 * s[0] + 1), s[1] + 1), (n, 0))[1]
 
     for n, steps in ((27, 111), (1, 0), (6, 8)):
@@ -136,7 +136,7 @@ def test_while_loop(subject: Subject) -> None:
         return ops.while_loop(lambda s: ops.abs(s * s - x) > tolerance, lambda s: 0.5 * (s + x / s), x)
 
     check(subject, lambda x, t: root(x, t) * 1.0, [np.array(2.0), np.array(1e-3)], np.array(577 / 408), "Newton's method")
-    each = lambda xs, t: ops.scan(lambda c, x: (c, root(x, t)), 0, xs)[1]  # noqa: E731
+    each = lambda xs, t: ops.scan(lambda c, x: (c, root(x, t)), 0, xs)[1]  # noqa: E731  a body in one line
     xs = np.array([4.0, 2.0])
     expected = np.array([float(np.asarray(subject.run(root, x, np.array(1e-3)))) for x in xs])
     check(subject, each, [xs, np.array(1e-3)], expected, "a while_loop in a scan")
@@ -459,8 +459,8 @@ def test_images_in_a_loop(subject: Subject) -> None:
     def layer(image: Any, w: Any) -> Any:
         return ops.max_pool2d(ops.relu(ops.conv2d(image, w, padding=1)), 2)
 
-    looped = lambda x, w: ops.scan(lambda c, image: (c + ops.sum(layer(image, w)), layer(image, w)), 0.0, x)  # noqa: E731
-    plain = lambda x, w: (sum((ops.sum(layer(x[i], w)) for i in range(3)), start=0.0), ops.stack([layer(x[i], w) for i in range(3)]))  # noqa: E731
+    looped = lambda x, w: ops.scan(lambda c, image: (c + ops.sum(layer(image, w)), layer(image, w)), 0.0, x)  # noqa: E731  a body in one line
+    plain = lambda x, w: (sum((ops.sum(layer(x[i], w)) for i in range(3)), start=0.0), ops.stack([layer(x[i], w) for i in range(3)]))  # noqa: E731  a body in one line
     check(subject, looped, [x, w], subject.run(plain, x, w), "images")
     for way in subject.ways:
         grads = [gradients(lambda x, w, f=f: f(x, w)[0] + ops.sum(f(x, w)[1] ** 2.0)) for f in (looped, plain)]

@@ -142,7 +142,7 @@ def _prepare(task: dict[str, Any], contestant: Any, subjects: dict[Any, Any]) ->
             if reference is not None and limit is not None:
                 found["apart"] = _apart(found["losses"], reference["losses"])
         batch, steps = subject.batches[0], 1
-        call = lambda: subject.step(batch)  # noqa: E731
+        call = lambda: subject.step(batch)  # noqa: E731  a body in one line
         if contestant.mode == "fit":
             if subject.fit is None:
                 raise ValueError("it has no fit")
