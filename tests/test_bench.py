@@ -225,12 +225,20 @@ def test_a_script_is_timed_at_its_first_training(tmp_path: Path) -> None:
     assert found["twin"]["float64_apart"] == 0.0
 
 
-def test_a_script_without_a_trainer_fails_with_the_reason(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["x = 1\n", "import unimodel as um\num.Trainer(um.nn.Linear(1, 1))\n"])
+def test_a_script_that_never_trains_is_wrong_usage(tmp_path: Path, source: str) -> None:
     script = tmp_path / "idle.py"
-    script.write_text("x = 1\n")
-    record = measured(script, "--backends", "numpy", status=1)
-    for entry in record["unimodel"]["contestants"]:
-        assert "never trains" in entry["failure"]
+    script.write_text(source)
+    result = bench(script, "--backends", "numpy,twin")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"error: {script} never trains: it calls neither fit nor train_step" in result.stderr
+    assert result.stderr.count("idle.py: the reference") == 1  # the first look is enough
+
+
+def test_one_process_has_no_interval(tmp_path: Path) -> None:
+    result = bench("regression", "--backends", "numpy,twin", "--quick", "--processes", "1", "--seconds", "0.01")
+    assert "99 % interval" not in result.stdout
+    assert "\n1 process a contestant" in result.stdout
 
 
 # what fails leaves the others standing

@@ -343,6 +343,10 @@ def test_a_failing_script_names_its_line(tmp_path: Path, twins: Path) -> None:
     found = json.loads(result.stdout)
     assert found["backends"]["twin"] == {"version": found["backends"]["twin"]["version"], "error": f"ZeroDivisionError: division by zero ({script}:3)"}
     assert "before" in result.stderr
+    shown = invoke("compare", script, "--backends", "numpy,twin").stdout
+    assert f"{script} failed on twin: ZeroDivisionError" in shown
+    assert "fails on every backend, so that there is nothing to compare." in shown
+    assert "broken" not in shown
 
 
 def test_a_failing_exit_status_is_a_failure(tmp_path: Path, twins: Path) -> None:

@@ -458,6 +458,14 @@ def test_a_script_that_fails_at_once_says_why() -> None:
     answer = found(script, "--backends", "numpy,twin")
     assert answer["backends"]["numpy"]["error"] == f"ZeroDivisionError: division by zero ({script}:2)"
     assert f"({script}:2)" in diff(script, "--backends", "numpy", "--nan").stdout
+    assert f"{script} failed on numpy: ZeroDivisionError" in diff(script, "--backends", "numpy,twin").stdout
+
+
+def test_what_a_script_did_before_it_failed_is_compared() -> None:
+    result = diff(written(MLP + "\n1 / 0\n"), "--backends", "numpy,twin", "--steps", "99999")
+    assert result.exit_code == 1
+    assert "did not get to its end: ZeroDivisionError" in result.stdout
+    assert "train.py made before it failed, " in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -478,7 +486,7 @@ def test_a_script_with_nothing_to_compare_is_wrong_usage(source: str, message: s
         (["--backends", "numpy"], "two backends"),
         (["--backends", "numpy,numpy"], "two different backends"),
         (["--backends", "numpy,twin,exp"], "two different backends"),
-        ([], "two different backends"),
+        ([], "name what to compare: --backends A,B"),
         (["--backends", "numpy,twin", "--dtype", "float16"], "float32 or float64"),
         (["--backends", "numpy,single", "--dtype", "float64"], "single has no float64: never: its chip has none"),
         (["--backends", "numpy,twin", "--nan"], "one backend"),

@@ -21,6 +21,7 @@ from unimodel.bench.plan import Contestant, Plan, Sitting
 from unimodel.bench.sittings import Outcome, sit
 from unimodel.bench.workloads import WORKLOADS
 from unimodel.cli.agreement import FLOAT64_LIMIT, largest_relative_difference
+from unimodel.errors import DataError
 
 LIMITS = {"float64": 1e-6, "float32": 1e-3, "bf16-mixed": 5e-2, "bf16-true": 1e-1, "fp16-mixed": 2e-2}
 """How far the first losses may be from the reference's, as a share of the first, by precision."""
@@ -86,7 +87,7 @@ def group_name(contestant: Contestant) -> str:
 
 
 def run(plan: Plan, say: Say) -> Session:
-    """Carry out a plan; ``say`` is told what is being done."""
+    """Carry out a plan; ``say`` is told what is being done. A script that never trains is a ``DataError``, before anything is timed."""
     session = Session(plan, {c.key: Entry(c) for c in plan.contestants}, facts=machine.facts(), load_before=machine.load_average(), began=time.time())
     started = time.perf_counter()
     for name, group in _groups(plan).items():
@@ -140,6 +141,8 @@ def _reference(plan: Plan, group: list[Contestant], say: Say) -> dict[str, Any]:
             say(f"{name}: the reference, {backend} in {precision}")
             outcome = sit(replace(plan, interpreters=plan.interpreters), chosen, purpose="reference", steps=_steps(first))
             found = None if outcome.result is None else outcome.result["contestants"][chosen[0].key]
+            if found is not None and found.get("never_trains"):
+                raise DataError(found["error"].partition(": ")[2])
             if found is not None and "error" not in found:
                 assert outcome.result is not None
                 answer = {"backend": backend, "precision": precision, **{k: found.get(k) for k in ("losses", "flops", "max_pooling", "hashes", "masks")}}

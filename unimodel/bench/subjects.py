@@ -105,8 +105,15 @@ def build_from_script(script: str, arguments: Sequence[str], contestant: Contest
     ):
         run_as_main(Path(script), arguments)
     if caught.trainer is None:
-        raise DataError(f"{script} never trains: no Trainer's fit or train_step is called.", remedy="bench times the script's training step")
+        raise NeverTrainsError(
+            f"{script} never trains: it calls neither fit nor train_step of a um.Trainer, so that there is nothing to time.",
+            remedy="train in the script itself, not in a function that it never calls",
+        )
     return of_trainer(caught.trainer, caught.batches, None)
+
+
+class NeverTrainsError(DataError):
+    """A script that ends without a training step, on whatever backend."""
 
 
 class _Caught:

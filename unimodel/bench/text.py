@@ -36,7 +36,7 @@ def rows(entries: Sequence[Entry], tuned: bool | None = None) -> Iterator[list[s
             duration(entry["seconds"]),
             f"{entry['spread']:.0%}",
             "" if ratio is None else f"{ratio['value']:.2f}",
-            "" if ratio is None or entry["baseline"] == entry["key"] else f"{ratio['low']:.2f} to {ratio['high']:.2f}",
+            "" if ratio is None or ratio["observations"] < 2 or entry["baseline"] == entry["key"] else f"{ratio['low']:.2f} to {ratio['high']:.2f}",
             "" if entry["per_second"] is None else f"{entry['per_second']:,.0f}",
             f"{work / 1e9:.3g}{share}" if work else "",
             "" if start.get("until_first_step_seconds") is None else f"{start['until_first_step_seconds']:.2f} s",
@@ -85,7 +85,7 @@ def how(record: Mapping[str, Any]) -> Iterator[str]:
     counts = sorted({len(e["processes"]) for e in found["contestants"] if "processes" in e})
     several = "no" if not counts else str(counts[0]) if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
     together = "contestants of a framework take turns in one process" if plan["together"] else "each in a process of its own"
-    yield f"{several} processes a contestant, {plan['rounds']} round{'s' * (plan['rounds'] != 1)} of {plan['seconds']:g} s in each, in turn (A B C, C B A), {together}."
+    yield f"{several} process{'es' * (several != '1')} a contestant, {plan['rounds']} round{'s' * (plan['rounds'] != 1)} of {plan['seconds']:g} s in each, in turn (A B C, C B A), {together}."
     versions = {name: v for each in found["versions"].values() for name, v in each.items() if name != "python"}
     yield (
         f"{machine['cpu']}, {machine['cores']} cores; Python {machine['python']}; " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."

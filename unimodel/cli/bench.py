@@ -312,7 +312,10 @@ def carry_out(plan: Plan, json_file: str | None, html_file: Path | None, markdow
 
     quiet = json_file == "-"
     with _telling(quiet) as tell:
-        session = run(plan, tell)
+        try:
+            session = run(plan, tell)
+        except DataError as error:
+            refuse(explain(error))
     found = finite(record(session))
     if quiet:
         print_json(found)

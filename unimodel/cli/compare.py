@@ -41,6 +41,8 @@ class Side:
 
     version: str | None
     error: str | None = None
+    script_failed: bool = False
+    """Whether the error is one that the script raised; else the backend, or its process, broke."""
     final: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     curves: Curves = field(default_factory=lambda: Curves(()))
@@ -108,7 +110,7 @@ def compare(
             }
         )
     else:
-        _show(sides, verdict, agree)
+        _show(script, sides, verdict, agree)
     if not agree:
         raise typer.Exit(1)
 
@@ -137,6 +139,7 @@ def _run(script: Path, arguments: list[str], backend: str, as_json: bool, verbos
     side = Side(
         first["version"] or installed_framework(backend),
         first["error"],
+        first["error"] is not None,
         first["final"],
         first["seconds"],
         max_pooling=first["max_pooling"],
@@ -205,13 +208,13 @@ def _of_the_backend(name: str) -> dict[str, str | None]:
     return {"version": str(backend.framework_version()), "no_float64": None if gap is None else str(gap)}
 
 
-def _show(sides: dict[str, Side], verdict: Verdict | None, agree: bool) -> None:
+def _show(script: Path, sides: dict[str, Side], verdict: Verdict | None, agree: bool) -> None:
     metrics = list(dict.fromkeys(name for side in sides.values() for name in side.final if name != "loss" and side.error is None))
     columns = ["backend", "version", "final loss", *metrics, "largest loss difference", "seconds"]
     rows = []
     for name, side in sides.items():
         if side.error is not None:
-            rows.append([name, side.version or "not known", "broken", *("" for _ in columns[3:])])
+            rows.append([name, side.version or "not known", "failed" if side.script_failed else "broken", *("" for _ in columns[3:])])
             continue
         losses = side.curves.as_written
         difference = "" if verdict is None else f"{verdict.differences[name]:.1e}"
@@ -220,10 +223,13 @@ def _show(sides: dict[str, Side], verdict: Verdict | None, agree: bool) -> None:
     table(columns, rows, numeric=columns[2:])
     for name, side in sides.items():
         if side.error is not None:
-            print(f"{name} is broken: {side.error}")
+            print(f"{script} failed on {name}: {side.error}" if side.script_failed else f"{name} is broken: {side.error}")
     for reason in () if verdict is None else verdict.reasons:
         print(reason)
-    print("The backends agree." if agree else "The backends do not agree.")
+    if all(side.script_failed for side in sides.values()):
+        print(f"{script} fails on every backend, so that there is nothing to compare.")
+    else:
+        print("The backends agree." if agree else "The backends do not agree.")
 
 
 def _number(value: Any) -> str:

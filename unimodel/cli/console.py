@@ -30,7 +30,9 @@ def refuse(message: str) -> NoReturn:
 def explain(error: UnimodelError) -> str:
     """An error's message without the line of code, for what no line of the user's caused."""
     lines = [error.message]
-    lines += [f"  {label}: {what}" for label, what in (("expected", error.expected), ("given", error.given), ("remedy", error.remedy)) if what is not None]
+    lines += [
+        f"  {label + ':':<9} {what}" for label, what in (("expected", error.expected), ("given", error.given), ("remedy", error.remedy)) if what is not None
+    ]
     return "\n".join(lines)
 
 

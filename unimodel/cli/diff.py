@@ -87,7 +87,9 @@ def diff(
     names = _names(backends)
     if dtype not in (None, "float32", "float64"):
         raise typer.BadParameter("choose float32 or float64", param_hint="--dtype")
-    if len(names) != len(set(names)) or not 1 <= len(names) <= 2:
+    if not names:
+        refuse("name what to compare: --backends A,B, two of those that unimodel backends lists; with --nan one is enough.")
+    if len(names) != len(set(names)) or len(names) > 2:
         raise typer.BadParameter("name two different backends, as in --backends torch,numpy", param_hint="--backends")
     if len(names) < 2 and not nan and replay is None:
         raise typer.BadParameter("two backends are compared, as in --backends torch,numpy; with --nan one is enough", param_hint="--backends")
@@ -191,7 +193,7 @@ def _compare(task: Task, folder: Path, target: Path, bisect: bool, reference: st
             try:
                 side.start()
             except Failure as failure:
-                return _broken(task, {failure.backend: failure.cause})
+                return _nothing(task, {failure.backend: failure.cause})
             if task.dtype == "float64" and side.no_float64 is not None:
                 refuse(f"{side.name} has no float64: {side.no_float64}")
         causes: dict[str, str] = {}
@@ -205,7 +207,7 @@ def _compare(task: Task, folder: Path, target: Path, bisect: bool, reference: st
                 break
             task.refuse_untrained(outcome)
         if not files:
-            return _broken(task, causes)
+            return _nothing(task, causes, "{script} failed on {name}: {cause}")
         lockstep = Lockstep(first, second)
         parted, found = None, []
         for file in files:
@@ -252,12 +254,13 @@ def _references(names: Sequence[str], chosen: str | None) -> list[str]:
     return sorted(rest, key=lambda name: name != "numpy")[:2]
 
 
-def _broken(task: Task, causes: dict[str, str]) -> int:
+def _nothing(task: Task, causes: dict[str, str], sentence: str = "{name} is broken: {cause}") -> int:
+    """Why there is nothing to look at, by backend."""
     if task.as_json:
         print_json({"backends": {name: {"error": cause} for name, cause in causes.items()}, "parted": None})
     else:
         for name, cause in causes.items():
-            print(f"{name} is broken: {cause}")
+            print(sentence.format(script=task.script, name=name, cause=cause))
     return 1
 
 
@@ -282,7 +285,7 @@ def _hunt(task: Task, folder: Path, target: Path) -> int:
     result = outcome.result
     if result is None or not result["steps"]:
         task.refuse_untrained(outcome)
-        return _broken(task, {name: cause or "it made no step"})
+        return _nothing(task, {name: cause or "it made no step"}, "{script} failed on {name}: {cause}")
     bad = result["bad"]
     answer: dict[str, Any] = {"backend": name, "steps": result["steps"], "step": bad, "results": [], "origins": [], "file": None, "error": None}
     if bad is None:
@@ -294,7 +297,7 @@ def _hunt(task: Task, folder: Path, target: Path) -> int:
         with Side(name, task.time_limit) as side, working(f"step {number}: op by op on {name}", quiet=task.as_json):
             found = hunt(side, step)
     except Failure as failure:
-        return _broken(task, {name: failure.cause})
+        return _nothing(task, {name: failure.cause})
     answer |= report.hunted(found)
     if found.origins and not found.origins[0].entered:
         origin = found.origins[0]

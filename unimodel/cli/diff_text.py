@@ -28,7 +28,8 @@ def show(answer: dict[str, Any], script: Path) -> None:
     if parted is None:
         _show_healthy(answer)
         steps = f"{answer['steps']} step{'s' if answer['steps'] > 1 else ''}"
-        print(f"{first} and {second} do not part in {steps} of {answer['precision']}, {answer['compared']} comparisons.")
+        until = f" that {script} made before it failed" if answer["script_errors"] else ""
+        print(f"{first} and {second} do not part in {steps} of {answer['precision']}{until}, {answer['compared']} comparisons.")
         return
     what = f"{parted['error']['backend']} fails" if parted["error"] is not None else f"{first} and {second} part"
     if parted["phase"] == "step":
