@@ -142,7 +142,7 @@ def test_the_json_says_how_everything_was_measured(record: tuple[dict[str, Any],
     (process,) = entry["processes"]
     assert {"build", "first_step", "early_steps", "warm_up", "steady"} <= process["phases"].keys()
     assert entry["start"]["import_seconds"] > 0 and entry["start"]["peak_memory"] > 1 << 20
-    assert process["latency"] == sorted(process["latency"]) and process["calls"] >= 3
+    assert process["latency"] == sorted(process["latency"]) and process["calls"] >= 1
     assert len(entry["losses"]) == WORKLOADS["regression"].steps
     assert entry["settings"] == {"compile": "default", "precision": "float32", "threads": 1}
     assert process["cores"] is None or len(process["cores"]) == 1

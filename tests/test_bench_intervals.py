@@ -16,6 +16,7 @@ from unimodel.bench.flops import flops
 from unimodel.bench.intervals import FEWEST, median, ratio, spread
 from unimodel.bench.isolation import requirements
 from unimodel.bench.plan import Contestant, Plan
+from unimodel.bench.record import ranking
 from unimodel.bench.record import record as recorded
 from unimodel.bench.session import Entry, Session, _cause
 from unimodel.bench.sittings import Outcome
@@ -101,6 +102,22 @@ def a_record(mean: float, seed: int, processes: int = 7) -> dict[str, Any]:
         "max_pooling": False,
     }
     return recorded(session)
+
+
+def test_contestants_that_cannot_be_told_apart_share_a_place() -> None:
+    means = {"slow": 3.0, "fast": 1.0, "twin": 1.001, "other mode": 1.0}
+    entries = {}
+    for seed, (name, mean) in enumerate(means.items()):
+        contestant = Contestant("mlp", name, batch_size=128, mode="fit" if "mode" in name else "train")
+        entries[contestant.key] = Entry(contestant, [{"rounds": rounds, "sitting": i} for i, rounds in enumerate(times(seed, 7, mean))])
+    session = Session(Plan([]), entries)
+    assert [[sorted(tier) for tier in tiers] for tiers in ranking(session).values()] == [[["fast", "twin"], ["slow"]]]
+    sentence = next(text.order({"unimodel": {"ranking": ranking(session)}}))
+    assert re.fullmatch(r"mlp, batch 128, from the fastest: (fast = twin|twin = fast); slow  \(= not told apart\)", sentence)
+    for entry in entries.values():
+        del entry.processes[FEWEST - 1 :]
+    ((tier,),) = ranking(session).values()
+    assert len(tier) == 3  # too few processes to say anything
 
 
 @pytest.mark.parametrize(("mean", "verdict"), [(1.0, "same"), (1.5, "slower"), (0.6, "faster"), (1.02, "same")])

@@ -52,6 +52,9 @@ def page(record: Mapping[str, Any]) -> str:
     refused = list(text.left_out(record))
     if refused:
         parts.append("<h2>Not timed, or not fully compared</h2><ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in refused) + "</ul>")
+    faster = list(text.order(record))
+    if faster:
+        parts.append("<h2>Who is faster</h2><ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in faster) + "</ul>")
     groups = text.groups(record)
     for name, entries in groups.items():
         parts.append(_group(name, entries, found["references"]))

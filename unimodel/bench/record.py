@@ -57,6 +57,7 @@ def record(session: Session) -> dict[str, Any]:
                 "script": plan.script,
             },
             "references": session.references,
+            "ranking": ranking(session),
             "contestants": entries,
         },
     }
@@ -73,6 +74,31 @@ def baselines(session: Session) -> dict[str, str]:
         same = [c for c in own if (c.precision, c.compile != "default") == (contestant.precision, contestant.compile != "default")]
         base = (same or plain or [c for c in group if c.mode == contestant.mode] or group)[0]
         found[contestant.key] = base.key
+    return found
+
+
+def ranking(session: Session) -> dict[str, list[list[str]]]:
+    """By workload and mode, labels of the contestants from the fastest on; those in one list cannot be told apart from the fastest of them."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in session.entries.values():
+        contestant = entry.contestant
+        if entry.processes:
+            words = [
+                group_name(contestant),
+                *([f"{contestant.threads} threads"] * (contestant.threads != 1)),
+                *([contestant.mode] * (contestant.mode != "train")),
+            ]
+            groups.setdefault(", ".join(words), []).append(entry)
+    found = {}
+    for name, entries in groups.items():
+        tiers: list[list[Entry]] = []
+        for entry in sorted(entries, key=lambda e: median(e.observations)):
+            if tiers and not _beside(entry, tiers[-1][0]).differs:
+                tiers[-1].append(entry)
+            else:
+                tiers.append([entry])
+        if len(entries) > 1:
+            found[name] = [[e.contestant.label for e in tier] for tier in tiers]
     return found
 
 

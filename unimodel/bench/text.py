@@ -78,6 +78,16 @@ def targets(record: Mapping[str, Any]) -> Iterator[str]:
             yield f"{entry['key']}: {found['accuracy']:.0%} on the test set {reached} after {found['seconds']:.2f} s of training, {found['epochs']} epochs"
 
 
+def order(record: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence on each workload: who is faster than whom, as far as it can be told."""
+    for name, tiers in record["unimodel"].get("ranking", {}).items():
+        yield (
+            f"{name}, from the fastest: "
+            + "; ".join(" = ".join(tier) for tier in tiers)
+            + ("  (= not told apart)" if any(len(tier) > 1 for tier in tiers) else "")
+        )
+
+
 def how(record: Mapping[str, Any]) -> Iterator[str]:
     """Sentences on how it was measured, and on what makes it doubtful."""
     found = record["unimodel"]
@@ -121,7 +131,7 @@ def show(record: Mapping[str, Any], wide: bool) -> None:
                 table.add_row(*(Text(line[i]) for i in used))
             console.print(table)
     narrower = [] if room == len(COLUMNS) else ["A terminal of 130 columns, --html and --markdown show more."]
-    for sentence in [*left_out(record), *targets(record), *narrower, *how(record)]:
+    for sentence in [*order(record), *left_out(record), *targets(record), *narrower, *how(record)]:
         console.print(Text(sentence))
 
 
@@ -131,6 +141,6 @@ def markdown(record: Mapping[str, Any], command: str | None = None) -> str:
     for name, entries in groups(record).items():
         for i, line in enumerate(rows(entries)):
             lines.append(f"| {name if i == 0 else ''} | " + " | ".join(line) + " |")
-    notes = [f"- {sentence}" for sentence in [*left_out(record), *targets(record), *how(record)]]
+    notes = [f"- {sentence}" for sentence in [*order(record), *left_out(record), *targets(record), *how(record)]]
     head = [f"`{command}`", ""] if command else []
     return "\n".join([*head, *lines, "", *notes, ""])
