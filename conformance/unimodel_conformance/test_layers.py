@@ -235,6 +235,51 @@ def test_random_slopes(subject: Subject) -> None:
     assert np.array_equal(y[x > 0], x[x > 0])
 
 
+class Padded(um.Model):
+    """Everything that a layer says of sequences padded to three steps: all states of each, then the last ones."""
+
+    def __init__(self, layer: um.Model) -> None:
+        self.layer = layer
+
+    def forward(self, x: Any, lengths: Any) -> Any:
+        y, states = self.layer(x, None, lengths)
+        return um.ops.concat([um.ops.reshape(t, (2, -1)) for t in (y, *(um.ops.permute_dims(s, (1, 0, 2)) for s in states))], axis=1)
+
+
+class Alone(um.Model):
+    """The same of each sequence by itself, of three steps and of one."""
+
+    def __init__(self, layer: um.Model) -> None:
+        self.layer = layer
+
+    def forward(self, sequences: Any) -> Any:
+        rows = []
+        for x in (sequences[:1], sequences[1:2, :1]):
+            y, states = self.layer(x)
+            y = um.ops.pad_constant(um.ops.reshape(y, (-1,)), ((0, (3 - x.shape[1]) * y.shape[2]),))
+            rows.append(um.ops.concat([y, *(um.ops.reshape(s, (-1,)) for s in states)], axis=0))
+        return um.ops.stack(rows, axis=0)
+
+
+@TRAINING
+@pytest.mark.concerns("layer", "LSTM")
+def test_sequences_of_different_lengths(subject: Subject) -> None:
+    """A padded batch with lengths is what its sequences are one by one: states in both directions, last states and cells, gradients; the padding, NaN here, is not looked at."""
+    layer = um.nn.LSTM(2, 3, batch_first=True, bidirectional=True)
+    weights = layer.state_dict()
+    other = um.nn.LSTM(2, 3, batch_first=True, bidirectional=True)
+    other.load_state_dict(weights)
+    rng = np.random.default_rng(0)
+    x, g = as_dtype(rng.standard_normal((2, 3, 2)), subject.best), as_dtype(rng.standard_normal((2, 3 * 6 + 12)), subject.best)
+    g[1, 6:18] = 0  # beyond the length nothing is asked
+    hidden = x.copy()
+    hidden[1, 1:] = np.nan
+    probe = Probe({"padded": Padded(layer), "alone": Alone(other)}, precision=subject.best)
+    found = probe.run({"padded": ((hidden, np.array([3, 1])), g), "alone": ((x,), g)})
+    for key in ("output", "grad/input0", *(f"grad/layer.{name}" for name in weights)):
+        assert_close(found[f"padded/{key}"], found[f"alone/{key}"], 1e-5, f"LSTM with lengths: {key}")
+
+
 # --------------------------------------------------------------------------------------------------------------- containers
 
 

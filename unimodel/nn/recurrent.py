@@ -1,4 +1,4 @@
-"""Recurrent layers and their cells. Sequences have a known length: their program is written out step by step."""
+"""Recurrent layers and their cells. The padded length of sequences is known: their program is written out step by step."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from unimodel import init, ops
 from unimodel.errors import ShapeError
 from unimodel.model import Model, Parameter
 from unimodel.nn.arguments import positive, probability
+from unimodel.nn.utils.rnn import PackedSequence, checked_lengths
 from unimodel.tracing import Tensor
 
 
@@ -78,7 +79,11 @@ class _Recurrent(Model):
 
     Returns all states of the last layer and the last states of all: (layers * directions, N, hidden_size). ``dropout`` acts between layers in train mode;
     ``bidirectional`` adds a second direction, its states beside the first's. Keys and shapes of weights are PyTorch's, all drawn uniformly in
-    ±1/sqrt(hidden_size). Packed sequences are not taken. Source: https://pytorch.org/docs/stable/nn.html#recurrent-layers
+    ±1/sqrt(hidden_size). Source: https://pytorch.org/docs/stable/nn.html#recurrent-layers
+
+    ``lengths``, integers (N,) in [0, L], says how much of each sequence is there, the rest being padding on the right, whose content does not matter. Results
+    are those of PyTorch's packed sequences: zero beyond a length, the last state is the one at the length (the given one for length 0), and the second direction
+    begins there. In place of input and lengths a ``um.nn.utils.rnn.PackedSequence`` is taken, and then given back. The lengths may change from batch to batch.
     """
 
     gates = 1
@@ -129,32 +134,39 @@ class _Recurrent(Model):
         """One layer in one direction: all states, then the last ones, and whatever else."""
         raise NotImplementedError
 
-    def forward(self, input: Any, hx: Any = None) -> Any:
+    def forward(self, input: Any, hx: Any = None, lengths: Any = None) -> Any:
+        if isinstance(input, PackedSequence):
+            padded, last = self.forward(input.within(self.batch_first), hx, input.lengths)
+            return PackedSequence(padded, input.lengths, self.batch_first), last
         if input.ndim not in (2, 3):
             raise ShapeError("a recurrent layer takes sequences.", expected="(L, N, input_size), or (L, input_size)", given=f"{input.dtype} {input.shape}")
         given = None if hx is None else hx if isinstance(hx, (tuple, list)) else (hx,)
         single = input.ndim == 2
+        if lengths is not None:
+            lengths = checked_lengths(lengths, input, self.batch_first)
         if single:
             input = ops.expand_dims(input, 1)
             given = None if given is None else [ops.expand_dims(s, 1) for s in given]
         elif self.batch_first:
             input = ops.swapaxes(input, 0, 1)
-        output, last = self._layers(input, given)
+        output, last = self._layers(input, given, lengths)
         if single:
             output, last = ops.squeeze(output, 1), [ops.squeeze(s, 1) for s in last]
         elif self.batch_first:
             output = ops.swapaxes(output, 0, 1)
         return output, (last[0] if self.states == 1 else tuple(last))
 
-    def _layers(self, x: Any, given: Any) -> tuple[Any, list[Any]]:
+    def _layers(self, x: Any, given: Any, lengths: Any) -> tuple[Any, list[Any]]:
         last: list[list[Any]] = [[] for _ in range(self.states)]
         place = 0
+        run = self._whole if lengths is None else self._until
+        x = x if lengths is None else ops.within_lengths(x, lengths)
         for layer in range(self.num_layers):
             outputs = []
             for direction, suffix in enumerate(self._suffixes(layer)):
                 start = self._zeros(x) if given is None else tuple(s[place] for s in given)
                 place += 1
-                output, *ends = self._run(x, start, suffix, reverse=direction == 1)[: 1 + self.states]
+                output, *ends = run(x, start, suffix, direction == 1, lengths)
                 outputs.append(output)
                 for kept, end in zip(last, ends, strict=True):
                     kept.append(end)
@@ -162,6 +174,17 @@ class _Recurrent(Model):
             if layer < self.num_layers - 1:
                 x = ops.dropout(x, self.dropout, self.training)
         return x, [ops.stack(kept, axis=0) for kept in last]
+
+    def _whole(self, x: Any, start: tuple[Any, ...], suffix: str, reverse: bool, lengths: Any) -> tuple[Any, ...]:
+        return self._run(x, start, suffix, reverse)[: 1 + self.states]
+
+    def _until(self, x: Any, start: tuple[Any, ...], suffix: str, reverse: bool, lengths: Any) -> tuple[Any, ...]:
+        """The same up to each sequence's length. What is behind it is computed too, with zeros for input, and left out."""
+        found = self._run(ops.reverse_sequences(x, lengths) if reverse else x, start, suffix, False)
+        every = found[0], *found[3:4]  # of the hidden states, then, for an LSTM, of the cells
+        last = [ops.state_at(states, first, lengths) for states, first in zip(every, start, strict=False)]
+        output = ops.within_lengths(found[0], lengths)
+        return ops.reverse_sequences(output, lengths) if reverse else output, *last
 
     def _zeros(self, x: Any) -> tuple[Any, ...]:
         sizes = (self.proj_size or self.hidden_size, self.hidden_size)

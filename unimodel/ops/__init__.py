@@ -42,6 +42,7 @@ from unimodel.ops.reduction import *
 from unimodel.ops.resizing import *
 from unimodel.ops.samples import Sample as Sample
 from unimodel.ops.scattering import *
+from unimodel.ops.sequences import *
 from unimodel.ops.sorting import *
 from unimodel.ops.special import *
 from unimodel.ops.trigonometry import *

@@ -1,3 +1,4 @@
 """PyTorch's ``nn.utils``: what changes layers that already exist."""
 
 from unimodel.nn.utils import parametrizations as parametrizations
+from unimodel.nn.utils import rnn as rnn
