@@ -19,7 +19,7 @@ from unimodel.dim import product
 
 TOLERANCE = 1e-10
 SINGLE = 1e-5
-"""What float32 may be off, of the largest element."""
+"""What float32 may be off, of the largest element; where a case is so ill-conditioned that PyTorch's own float32 is off by a quarter of it or more, four times that."""
 
 
 def close(ours: Any, theirs: Any, what: str = "", tolerance: float = TOLERANCE) -> None:
@@ -112,15 +112,22 @@ def agree(model: um.Model, module: torch.nn.Module, *batches: Sequence[np.ndarra
 def single(model: um.Model, module: torch.nn.Module, weights: dict[str, np.ndarray], inputs: Sequence[np.ndarray]) -> None:
     """In float32 the model's results and gradients are those that the module has in float64 for the same rounded numbers."""
     rounded = {n: _rounded(a) for n, a in weights.items()}
-    twin = copy.deepcopy(module)
+    twin, half = copy.deepcopy(module), copy.deepcopy(module).float()
     twin.load_state_dict({n: torch.tensor(a) for n, a in rounded.items()})
+    half.load_state_dict({n: torch.tensor(a) for n, a in rounded.items()})
     inputs = [_rounded(x) for x in inputs]
     theirs = torch_results_of(twin, inputs)
     other = copy.deepcopy(model)
     other.load_state_dict(rounded)
     ours = _arrays(Probe(other, backend="numpy", precision="float32").train_step(tuple(inputs)))
-    for name, array in theirs.items():
-        close(ours[name], array, f"{name} of {model} in float32", SINGLE)
+    try:
+        for name, array in theirs.items():
+            close(ours[name], array, f"{name} of {model} in float32", SINGLE)
+    except AssertionError:
+        same = torch_results_of(half, [x.astype("float32") if x.dtype == "float64" else x for x in inputs])
+        for name, array in theirs.items():
+            off = float(np.abs(same[name] - array).max(initial=0.0)) / max(1.0, float(np.abs(array).max(initial=0.0)))
+            close(ours[name], array, f"{name} of {model} in float32, where PyTorch is off by {off}", max(SINGLE, 4 * off))
 
 
 def _rounded(array: np.ndarray) -> np.ndarray:
