@@ -16,9 +16,9 @@ from unimodel.cli.agreement import FLOAT64_STEPS, Curves, Verdict, judge
 from unimodel.cli.apart import Outcome, call_apart
 from unimodel.cli.backends import installed_framework
 from unimodel.cli.console import print_json, refuse, say, table, working
-from unimodel.cli.script import Arguments, Script, describe, exit_status, known, run_as_main, show_error
+from unimodel.cli.script import Arguments, Script, known, run_recorded
 from unimodel.errors import PluginError
-from unimodel.recording import Recording, StopRecording, recorded
+from unimodel.recording import Recording
 
 
 def _several(text: str | None) -> str | None:
@@ -171,20 +171,9 @@ def _refuse_untrained(script: Path, recording: dict[str, Any]) -> None:
 
 def record(script: str, arguments: list[str], backend: str, precision: str | None, most_steps: int | None) -> dict[str, Any]:
     """Run the script and return what its Trainers did; runs in a process of its own."""
-    path, error = Path(script), None
     recording = Recording(precision=precision, most_steps=most_steps)
     started = time.perf_counter()
-    with recorded(recording), plugins.forced_backend(backend):
-        try:
-            run_as_main(path, arguments)
-        except StopRecording:
-            pass
-        except SystemExit as stop:
-            status = exit_status(stop)
-            error = f"the script ended with exit status {status}" if status else None
-        except (Exception, KeyboardInterrupt) as problem:
-            show_error(problem, path)
-            error = describe(problem, path)
+    error, _ = run_recorded(Path(script), arguments, backend, recording)
     seconds = time.perf_counter() - started - plugins.import_seconds.get(backend, 0.0)
     result = {
         "error": error,

@@ -15,9 +15,8 @@ from unimodel import plugins
 from unimodel.cli.apart import Outcome, call_apart
 from unimodel.cli.console import explain, print_json, refuse, say, working
 from unimodel.cli.diff_text import show, show_hunt, show_replay
-from unimodel.cli.script import Arguments, describe, exit_status, known, run_as_main, show_error
+from unimodel.cli.script import Arguments, known, run_recorded
 from unimodel.errors import DataError, NonFiniteError
-from unimodel.recording import StopRecording, recorded
 
 STEPS = 10
 """So many steps are compared if nothing else is asked for."""
@@ -150,23 +149,9 @@ def capture(script: str, arguments: list[str], backend: str, precision: str | No
     """Run the script and keep its training steps; runs in a process of its own."""
     from unimodel.diff.capture import Capture
 
-    path, error, not_finite = Path(script), None, False
     recording = Capture(precision=precision, most_steps=most_steps, folder=Path(folder), until_bad=until_bad)
-    with recorded(recording), plugins.forced_backend(backend):
-        try:
-            run_as_main(path, arguments)
-        except StopRecording:
-            pass
-        except SystemExit as stop:
-            status = exit_status(stop)
-            error = f"the script ended with exit status {status}" if status else None
-        except NonFiniteError as problem:
-            not_finite = True
-            error = describe(problem, path)
-        except (Exception, KeyboardInterrupt) as problem:
-            show_error(problem, path)
-            error = describe(problem, path)
-    recording.finish(not_finite)
+    error, raised = run_recorded(Path(script), arguments, backend, recording)
+    recording.finish(isinstance(raised, NonFiniteError))
     return {"error": error, "trainers": recording.trainers, "steps": recording.seen, "bad": recording.bad, "precisions": sorted(recording.precisions)}
 
 

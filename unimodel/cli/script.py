@@ -16,6 +16,7 @@ import typer
 from unimodel import plugins
 from unimodel.cli.console import explain
 from unimodel.errors import PluginError, UnimodelError
+from unimodel.recording import Recording, StopRecording, recorded
 
 Script = Annotated[Path, typer.Argument(metavar="SCRIPT", exists=True, dir_okay=False, show_default=False, help="A Python script that trains.")]
 Arguments = Annotated[
@@ -48,6 +49,23 @@ def run_as_main(script: Path, arguments: Sequence[str]) -> None:
                 thread.join()
     finally:
         sys.argv, sys.path[:] = argv, path
+
+
+def run_recorded(script: Path, arguments: Sequence[str], backend: str, recording: Recording) -> tuple[str | None, BaseException | None]:
+    """Run it on a backend, its Trainers recorded; why it did not end as it should, in a sentence, and what it raised. The recording may have stopped it."""
+    with recorded(recording), plugins.forced_backend(backend):
+        try:
+            run_as_main(script, arguments)
+        except StopRecording:
+            pass
+        except SystemExit as stop:
+            status = exit_status(stop)
+            return (f"the script ended with exit status {status}", stop) if status else (None, None)
+        except (Exception, KeyboardInterrupt) as error:
+            if not isinstance(error, UnimodelError):  # which say all there is to know
+                show_error(error, script)
+            return describe(error, script), error
+    return None, None
 
 
 def own_traceback(error: BaseException, script: Path) -> TracebackType | None:
