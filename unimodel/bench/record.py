@@ -78,7 +78,10 @@ def baselines(session: Session) -> dict[str, str]:
 
 
 def ranking(session: Session) -> dict[str, list[list[str]]]:
-    """By workload and mode, labels of the contestants from the fastest on; those in one list cannot be told apart from the fastest of them."""
+    """By workload and mode, labels of the contestants from the fastest on; those in one list cannot be told apart from the fastest of them.
+
+    Their order is that of ratios to one of them, sitting by sitting, which a busy machine moves less than it moves medians.
+    """
     groups: dict[str, list[Entry]] = {}
     for entry in session.entries.values():
         contestant = entry.contestant
@@ -92,7 +95,7 @@ def ranking(session: Session) -> dict[str, list[list[str]]]:
     found = {}
     for name, entries in groups.items():
         tiers: list[list[Entry]] = []
-        for entry in sorted(entries, key=lambda e: median(e.observations)):
+        for entry in sorted(entries, key=lambda e: _beside(e, entries[0]).value):  # noqa: B023  used at once
             if tiers and not _beside(entry, tiers[-1][0]).differs:
                 tiers[-1].append(entry)
             else:
