@@ -95,7 +95,7 @@ def ranking(session: Session) -> dict[str, list[list[str]]]:
     found = {}
     for name, entries in groups.items():
         tiers: list[list[Entry]] = []
-        for entry in sorted(entries, key=lambda e: _beside(e, entries[0]).value):  # noqa: B023  used at once
+        for entry in sorted(entries, key=lambda e: _beside(e, entries[0]).value):
             if tiers and not _beside(entry, tiers[-1][0]).differs:
                 tiers[-1].append(entry)
             else:
