@@ -32,6 +32,9 @@ HEAVY = ("gpt2-small",)
 
 def contestants(workload: str, framework: str, compiled: bool, keras: bool) -> Iterator[Contestant]:
     plain = Contestant(workload, framework, batch_size=WORKLOADS[workload].batch_size)
+    if framework not in FRAMEWORKS:
+        yield plain
+        return
     yield replace(plain, kind="native")
     yield replace(plain, kind="native again")
     yield plain
@@ -49,7 +52,7 @@ def contestants(workload: str, framework: str, compiled: bool, keras: bool) -> I
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workloads", default=",".join(ORDER), help="several with commas between them")
-    parser.add_argument("--frameworks", default=",".join(FRAMEWORKS))
+    parser.add_argument("--frameworks", default=",".join([*FRAMEWORKS, "numpy"]), help="several with commas between them; numpy has no loop by hand")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.15, help="how long a round of one contestant takes, at least one step")
     parser.add_argument("--processes", type=int, default=3, help="at most so many for each workload and framework")

@@ -13,6 +13,7 @@ COLUMNS = (
     "workload",
     "framework",
     "by hand",
+    "ours",
     "ours ÷ by hand",
     "`fit` ÷ by hand",
     "by hand again",
@@ -46,7 +47,8 @@ def _row(entries: list[Mapping[str, Any]]) -> list[str]:
 
     native, ours = find("native"), find("unimodel")
     return [
-        f"{text.duration(native['seconds'])} ± {native['spread']:.0%}" if "seconds" in native else _why(native),
+        _seconds(native),
+        _seconds(ours),
         _ratio(ours),
         _ratio(find("unimodel", "fit")),
         _ratio(find("native again")),
@@ -57,18 +59,26 @@ def _row(entries: list[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def _seconds(entry: Mapping[str, Any]) -> str:
+    return f"{text.duration(entry['seconds'])} ± {entry['spread']:.0%}" if "seconds" in entry else _why(entry)
+
+
 def _why(entry: Mapping[str, Any]) -> str:
     return "" if not entry else "failed" if entry["failure"] is not None else "not timed"
 
 
 def _ratio(entry: Mapping[str, Any]) -> str:
     ratio = entry.get("ratio")
+    if ratio is not None and not entry["baseline"].partition(": ")[2].startswith(
+        entry["backend"]
+    ):  # it has no loop by hand, and was set beside another framework's
+        return ""
     return _why(entry) if ratio is None else f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
 
 
 def _both(native: Mapping[str, Any], ours: Mapping[str, Any], name: str, say: Any) -> str:
     found = [(entry.get("start") or {}).get(name) for entry in (native, ours)]
-    return "" if None in found else ", ".join(map(say, found))
+    return "" if found == [None, None] else ", ".join("–" if value is None else say(value) for value in found)
 
 
 def put_into(page: Path, written: str) -> None:
