@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import tracemalloc
 from collections import OrderedDict
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import unimodel as um
-from unimodel import init, nn
+from unimodel import init, nn, random
 from unimodel.errors import CheckpointError, ShapeError
 
 X = np.ones((2, 3), "float32")
@@ -321,6 +322,29 @@ def test_weights_are_the_same_in_both_precisions_but_for_rounding() -> None:
     for name, value in double.items():
         assert value.dtype == "float64" and single[name].dtype == "float32"
         np.testing.assert_array_equal(value.astype("float32"), single[name])
+
+
+def test_a_trainer_holds_its_numbers_once_and_draws_them_one_parameter_at_a_time() -> None:
+    """Besides what lives on the backend, no more than one parameter's numbers at a time; and nothing for the optimizer's state, which starts at zeros."""
+
+    def net() -> um.Model:
+        return nn.Sequential(*(nn.Linear(256, 256, bias=False) for _ in range(12)))
+
+    x = np.zeros((1, 256), "float32")
+    trainer = um.Trainer(net(), um.losses.MSELoss(), um.optim.Adam(), backend="numpy")
+    assert float(trainer.train_step((x, x))["loss"]) == 0.0  # what is imported and remembered once
+    one, model = 256 * 256 * 4, net()
+    tracemalloc.start()
+    try:
+        trainer = um.Trainer(model, um.losses.MSELoss(), um.optim.Adam(), backend="numpy")
+        held, most = tracemalloc.get_traced_memory()
+        assert 12 * one < held < 12.5 * one, "the store's arrays"
+        assert most < 12 * one + 3 * one + 3 * 8 * random.PIECE, "a parameter on its way, and the pieces it is made of"
+        trainer._um_runtime.program("train", trainer._traced_step, (x, x), [x, x])
+        held, most = tracemalloc.get_traced_memory()
+        assert 36 * one < held < 40 * one, "weights and two slots, and the program"
+    finally:
+        tracemalloc.stop()
 
 
 def test_weights_are_drawn_late() -> None:

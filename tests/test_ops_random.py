@@ -82,7 +82,7 @@ def test_distributions() -> None:
 
 
 def test_uniform_float32_numbers_stay_below_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(um.random, "bits", lambda seed, purpose, step, count: np.full(count, 2**64 - 1, np.uint64))
+    monkeypatch.setattr(um.random, "bits", lambda seed, purpose, step, count, first=0: np.full(count, 2**64 - 1, np.uint64))
     assert um.run(lambda: ops.random.uniform((2,))).max() < 1.0
 
 

@@ -108,6 +108,26 @@ def test_uniform_and_normal_numbers_of_version_1() -> None:
     np.testing.assert_allclose(random.normal(0, "init/w", (5,)), expected, rtol=1e-14)
 
 
+@pytest.mark.parametrize("count", [0, 1, random.PIECE - 1, random.PIECE + 1, 2 * random.PIECE, 2 * random.PIECE + 1, 3 * random.PIECE + 5])
+def test_numbers_made_in_pieces_are_those_made_at_once(count: int) -> None:
+    """To the bit, computed from the words as the module's docstring says; and rounded once where another dtype is asked for."""
+    even = (random.bits(5, "pieces", 2, count + count % 2) >> np.uint64(11)).astype("float64") * 2.0**-53
+    first, second = even.reshape(2, -1)
+    radius = np.sqrt(-2.0 * np.log1p(-first))
+    normal = np.concatenate([radius * np.cos(2 * np.pi * second), radius * np.sin(2 * np.pi * second)])[:count]
+    np.testing.assert_array_equal(random.uniform(5, "pieces", (count,), 2), even[:count])
+    np.testing.assert_array_equal(random.normal(5, "pieces", (count,), 2), normal)
+    rounded = random.normal(5, "pieces", (count,), 2, lambda z: 0.3 + 0.02 * z, "float32")
+    np.testing.assert_array_equal(rounded, (0.3 + 0.02 * normal).astype("float32"), strict=True)
+    rounded = random.uniform(5, "pieces", (count,), 2, lambda u: -0.3 + 0.6 * u, "float32")
+    np.testing.assert_array_equal(rounded, (-0.3 + 0.6 * even[:count]).astype("float32"), strict=True)
+
+
+@given(seeds, purposes, st.integers(0, 50), st.integers(0, 20))
+def test_a_stream_can_be_entered_anywhere(seed: int, purpose: str, first: int, count: int) -> None:
+    np.testing.assert_array_equal(random.bits(seed, purpose, 3, count, first), random.bits(seed, purpose, 3, first + count)[first:])
+
+
 def test_uniform_numbers_are_uniform() -> None:
     x = random.uniform(1, "uniform", (200_000,))
     assert x.dtype == "float64" and x.min() >= 0 and x.max() < 1

@@ -1,6 +1,7 @@
 """Initial values of parameters, with PyTorch's names and formulas (https://pytorch.org/docs/stable/nn.init.html).
 
-An initializer is called with a shape and a ``Stream`` of core's random numbers and returns a float64 array.
+An initializer is called with a shape and a ``Stream`` of core's random numbers and returns an array of the caller's own: float64, or of the
+stream's ``dtype`` where it has computed in float64 and rounded once.
 """
 
 from __future__ import annotations
@@ -21,23 +22,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stream:
-    """The random numbers of one parameter: named by the trainer's seed and the parameter's path."""
+    """The random numbers of one parameter: named by the trainer's seed and the parameter's path.
+
+    ``dtype`` is what the parameter will be kept in. Numbers are float64; with ``then``, a function of them one by one, they are what it makes of them, in
+    ``dtype``, and no large array of float64 is needed on the way.
+    """
 
     seed: int
     purpose: str
+    dtype: str = "float64"
 
-    def uniform(self, shape: Sequence[int]) -> Array:
-        return random.uniform(self.seed, self.purpose, shape)
+    def uniform(self, shape: Sequence[int], then: random.Each | None = None) -> Array:
+        return random.uniform(self.seed, self.purpose, shape, 0, then, "float64" if then is None else self.dtype)
 
-    def normal(self, shape: Sequence[int]) -> Array:
-        return random.normal(self.seed, self.purpose, shape)
+    def normal(self, shape: Sequence[int], then: random.Each | None = None) -> Array:
+        return random.normal(self.seed, self.purpose, shape, 0, then, "float64" if then is None else self.dtype)
 
 
 Initializer = Callable[[tuple[int, ...], Stream], Array]
 
 
 def constant(value: float) -> Initializer:
-    return lambda shape, stream: np.full(shape, value, "float64")
+    if value == 0:
+        return lambda shape, stream: np.zeros(shape, stream.dtype)  # memory that is zero until it is written to takes none
+    return lambda shape, stream: np.full(shape, value, stream.dtype)
 
 
 zeros = constant(0.0)
@@ -46,11 +54,11 @@ ones = constant(1.0)
 
 def uniform(a: float = 0.0, b: float = 1.0) -> Initializer:
     """Evenly in [a, b)."""
-    return lambda shape, stream: a + (b - a) * stream.uniform(shape)
+    return lambda shape, stream: stream.uniform(shape, lambda u: a + (b - a) * u)
 
 
 def normal(mean: float = 0.0, std: float = 1.0) -> Initializer:
-    return lambda shape, stream: mean + std * stream.normal(shape)
+    return lambda shape, stream: stream.normal(shape, lambda z: mean + std * z)
 
 
 def fans(shape: Sequence[int]) -> tuple[int, int]:
@@ -110,8 +118,7 @@ def trunc_normal(mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float 
 
     def initialise(shape: tuple[int, ...], stream: Stream) -> Array:
         low, high = (0.5 * (1.0 + math.erf((bound - mean) / (std * math.sqrt(2.0)))) for bound in (a, b))
-        drawn = random.normal_quantile(low + (high - low) * stream.uniform(shape))
-        return np.asarray(np.clip(mean + std * drawn, a, b))
+        return stream.uniform(shape, lambda u: np.clip(mean + std * random.normal_quantile(low + (high - low) * u), a, b))
 
     return initialise
 

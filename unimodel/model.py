@@ -61,17 +61,24 @@ class State(Variable):
             self._value = array.astype(self._dtype if self._dtype not in FLOATS else array.dtype if array.dtype.kind == "f" else self._dtype)
 
     def materialise(self, seed: int, path: str, dtype: str | None = None) -> Array:
-        """The numbers, drawn now from (seed, path) if nobody has set or drawn them yet."""
+        """The numbers, drawn now from (seed, path) if nobody has set or drawn them yet; not the caller's own."""
         dtype = dtype if dtype is not None and self._dtype in FLOATS else self._dtype
+        if self._home is not None:
+            return self._home[0].read(self._home[1]).astype(dtype, copy=False)
         if self._value is None:
             init = self._init
             if isinstance(init, (int, float)):
                 init = initializers.constant(init)
-            array = np.asarray(init if isinstance(init, np.ndarray) else init(self.shape, initializers.Stream(seed, f"init/{path}")))
+            array = np.asarray(init if isinstance(init, np.ndarray) else init(self.shape, initializers.Stream(seed, f"init/{path}", dtype)))
             if array.shape != self.shape:
                 raise ShapeError("an initializer must return the parameter's shape.", expected=self.shape, given=array.shape)
-            self._value = array.astype(dtype)
-        return self._value.astype(dtype)
+            self._value = array.astype(dtype, copy=isinstance(init, np.ndarray))
+        return self._value.astype(dtype, copy=False)
+
+    def move(self, store: Store, name: str) -> None:
+        """From now on the numbers live in a store, where they have been written, and nowhere else."""
+        self._home = (store, name)
+        self._init = self._value = None
 
     def start(self, init: Any) -> None:
         """Begin again from another initializer, number or array: drawn when the numbers are needed, or at once where a trainer has taken the model."""

@@ -69,7 +69,7 @@ class Slots(MutableMapping[str, Any]):
         name = f"{self._prefix}/{key}"
         slot = self.optimizer._um_slots.get(name)
         if slot is None:
-            slot = State(shape, np.zeros(shape), dtype)
+            slot = State(shape, 0.0, dtype)
             self.optimizer._um_slots[name] = slot
             runtime = self.optimizer._um_runtime
             assert runtime is not None, "an update is traced by a trainer, which has bound the optimizer"
@@ -327,7 +327,7 @@ class Optimizer:
             if name.startswith(prefix):
                 slot = self._um_slots.get(name)
                 if slot is None:
-                    slot = self._um_slots[name] = State(array.shape, np.zeros(array.shape), "float32")
+                    slot = self._um_slots[name] = State(array.shape, 0.0, "float32")
                     runtime.add(name, slot)
                 slot.data = array
 

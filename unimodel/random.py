@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,12 +27,17 @@ if TYPE_CHECKING:
     from unimodel.tracing import Draw
 
 VERSION = 1
+PIECE = 1 << 15
+"""So many numbers are made at a time: what is computed on the way stays in a processor's cache."""
+Each = Callable[[Array], Array]
+"""A function of float64 numbers, each by itself."""
 
 
-def bits(seed: int, purpose: str, step: int, count: int) -> Array:
-    """``count`` 64-bit words of a stream, uint64."""
-    generator = np.random.Philox(counter=[0, 0, step, 0], key=_key(seed, purpose))
-    return np.asarray(generator.random_raw(count), np.uint64)
+def bits(seed: int, purpose: str, step: int, count: int, first: int = 0) -> Array:
+    """``count`` 64-bit words of a stream from the word ``first`` on, uint64."""
+    block, skipped = divmod(first, 4)
+    generator = np.random.Philox(counter=[block, 0, step, 0], key=_key(seed, purpose))
+    return np.asarray(generator.random_raw(skipped + count)[skipped:], np.uint64)
 
 
 @functools.lru_cache(1024)
@@ -50,20 +55,46 @@ def keep_mask(seed: int, purpose: str, step: int, shape: Sequence[int], keep: fl
     return np.less(words, np.uint16(threshold)).reshape(shape)
 
 
-def uniform(seed: int, purpose: str, shape: Sequence[int], step: int = 0) -> Array:
-    """float64 in [0, 1)."""
-    words = bits(seed, purpose, step, int(np.prod(shape)))
-    return ((words >> np.uint64(11)).astype("float64") * 2.0**-53).reshape(shape)
+def uniform(seed: int, purpose: str, shape: Sequence[int], step: int = 0, then: Each | None = None, dtype: str = "float64") -> Array:
+    """Numbers in [0, 1), as float64; or what ``then`` makes of each of them, in this dtype.
+
+    Large arrays are made in pieces that fit a processor's cache, so that none exists in float64 beside the one in ``dtype``.
+    """
+    array = np.empty(shape, dtype)
+    made, count = array.reshape(-1), array.size
+    for first in range(0, count, PIECE):
+        u = _evenly(bits(seed, purpose, step, min(PIECE, count - first), first))
+        made[first : first + PIECE] = u if then is None else then(u)
+    return array
 
 
-def normal(seed: int, purpose: str, shape: Sequence[int], step: int = 0) -> Array:
-    """float64 of mean 0 and variance 1."""
-    count = int(np.prod(shape))
+def normal(seed: int, purpose: str, shape: Sequence[int], step: int = 0, then: Each | None = None, dtype: str = "float64") -> Array:
+    """Numbers of mean 0 and variance 1, as float64; or what ``then`` makes of each of them, in this dtype; in pieces, as ``uniform``."""
+    array = np.empty(shape, dtype)
+    made, count = array.reshape(-1), array.size
     half = -(-count // 2)
-    u = uniform(seed, purpose, (2, half), step)
-    radius = np.sqrt(-2.0 * np.log1p(-u[0]))
-    pairs = np.concatenate([radius * np.cos(2 * np.pi * u[1]), radius * np.sin(2 * np.pi * u[1])])
-    return np.asarray(pairs[:count].reshape(shape))
+    for first in range(0, half, PIECE):
+        size = min(PIECE, half - first)
+        radius = _evenly(bits(seed, purpose, step, size, first))
+        angle = _evenly(bits(seed, purpose, step, size, half + first))
+        np.negative(radius, out=radius)
+        np.log1p(radius, out=radius)
+        radius *= -2.0
+        np.sqrt(radius, out=radius)
+        angle *= 2 * np.pi
+        for place, pair in ((first, np.cos(angle)), (half + first, np.sin(angle))):
+            pair *= radius
+            end = min(place + size, count)
+            made[place:end] = (pair if then is None else then(pair))[: end - place]
+    return array
+
+
+def _evenly(words: Array) -> Array:
+    """The numbers in [0, 1) that words stand for, float64."""
+    words >>= np.uint64(11)
+    u = words.view("int64").astype("float64")  # equal numbers, at most 2**53, and signed ones are converted faster
+    u *= 2.0**-53
+    return u
 
 
 def permutation(seed: int, purpose: str, step: int, count: int) -> Array:

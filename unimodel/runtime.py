@@ -117,7 +117,7 @@ class Runtime:
         """What others keep beside these models for as long as they live here, such as the caches of a decoder."""
         self._programs: dict[Any, Program] = {}
         self._lock = threading.RLock()
-        arrays: dict[str, Array] = {}
+        self.store = self.backend.store({})
         for key, model in self.models.items():
             prefix = f"{key}." if key else ""
             for path, module in model.named_modules():
@@ -126,18 +126,15 @@ class Runtime:
             for state_kind in ("parameters", "buffers"):
                 for path, state in getattr(model, f"named_{state_kind}")():
                     if state not in self.names:
-                        arrays[prefix + path] = self._take(prefix + path, state)
+                        self.add(prefix + path, state)
         if self.lower.scaled:
             for name, number in ((SCALE, self.loss_scale.init_scale), (GROWN, 0.0)):
-                arrays[name] = self._take(name, State((), np.float64(number), "float32"))
-        self.store = self.backend.store(arrays)
-        for name, state in self.variables.items():
-            state._home = (self.store, name)
+                self.add(name, State((), np.float64(number), "float32"))
 
     def _take(self, name: str, state: State) -> Array:
         """Register a cell under a name; returns its numbers in this runtime's precision."""
         dtype = self.float_dtype if state._dtype in FLOATS else state._dtype
-        array = state.data.astype(dtype) if state._home is not None else state.materialise(self.seed, name, dtype)
+        array = state.materialise(self.seed, name, dtype)
         if self.lower.throughout and dtype in FLOATS:
             array = as_bfloat16(array)
         state.name = name
@@ -148,9 +145,9 @@ class Runtime:
         return array
 
     def add(self, name: str, state: State) -> None:
-        """Take one more cell, an optimizer's slot."""
+        """Take one more cell; one after the other, so that the drawn numbers of only one are beside those on the backend."""
         self.store.write(name, self._take(name, state))
-        state._home = (self.store, name)
+        state.move(self.store, name)
 
     # change
     def changed(self) -> None:

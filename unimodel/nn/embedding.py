@@ -32,7 +32,7 @@ class EmbeddingBag(Model):
         self.weight = Parameter((num_embeddings, embedding_dim), self._initial)
 
     def _initial(self, shape: tuple[int, ...], stream: init.Stream) -> Any:
-        array = stream.normal(shape)
+        array = init.normal()(shape, stream)
         if self.padding_idx is not None:
             array[self.padding_idx] = 0.0
         return array
