@@ -6,6 +6,7 @@ update. What is fed anew at each step is written by NumPy into memory that MXNet
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -54,6 +55,14 @@ def host_array(array: Any) -> np.ndarray:
     """A NumPy array of the caller's own; waits for the numbers, and raises what went wrong on the way to them."""
     with shapes(), failures("computing a result"):
         return array.asnumpy()
+
+
+def host_view(array: Any) -> np.ndarray:
+    """All elements of a float32 array, in whatever order they lie in memory, until MXNet writes there again; waits for them."""
+    address = ctypes.c_void_p()
+    array.wait_to_read()
+    mx.base.check_call(mx.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(address)))
+    return np.ctypeslib.as_array((ctypes.c_float * array.size).from_address(address.value or 0))
 
 
 def shared_array(spec: TensorSpec) -> tuple[np.ndarray, Any]:

@@ -132,11 +132,12 @@ def broadcast(call: Call, x: Any, shape: Sequence[Any], target: Sequence[Any]) -
 
 
 def with_slopes(value: Any, *terms: tuple[Any, Any]) -> Any:
-    """``value`` with a gradient of our own where MXNet's is wrong: a constant plus, per input, a term that is 0 and whose slope is the one given."""
+    """``value`` with a gradient of our own where MXNet's is wrong: a constant plus, per input, a term that is 0 and whose slope is the one given, or 1."""
     total = legacy(sym.BlockGrad, value)
     for x, slope in terms:
         through = legacy(sym.contrib.sign_ste, x)  # bounded, so that the difference is 0 for infinities too; its gradient is 1 everywhere
-        total = total + (through - legacy(sym.BlockGrad, through)) * legacy(sym.BlockGrad, slope)
+        nothing = through - legacy(sym.BlockGrad, through)
+        total = total + (nothing if slope is None else nothing * legacy(sym.BlockGrad, slope))
     return total
 
 

@@ -7,7 +7,7 @@ step's new second moment by 5e-8 of it and its parameters by less than their rou
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from unimodel.graph import Graph, Node, Value
@@ -19,13 +19,14 @@ from unimodel_mxnet.shim import mx
 LARGE = 2**14
 """Elements from which a kernel's call costs less than the passes over memory that it saves."""
 
-STATES = {"sgd_update": (0,), "adam_update": (0, 2, 3)}
+STATES = {"sgd_update": (0, 4), "adam_update": (0, 2, 3)}
 """Which inputs of a fused update are its state, in the order of its results."""
 
 
 def _large(node: Node) -> bool:
     spec = node.outputs[0].spec
-    return spec.dtype == "float32" and isinstance(spec.size, int) and spec.size >= LARGE and len(node.outputs) == len(STATES[node.op.name])
+    fits = len(node.outputs) <= len(STATES[node.op.name])  # Adam may have a fourth
+    return spec.dtype == "float32" and isinstance(spec.size, int) and spec.size >= LARGE and fits
 
 
 @lower(*STATES, when=_large)
@@ -45,7 +46,7 @@ def in_place(graph: Graph, numbers: Sequence[Value]) -> list[Node]:
             and all(v in numbers for i, v in enumerate(node.inputs) if v is not None and i != 1 and i not in states)
             and all(
                 target.get(v) is node.inputs[i] and not v.users and v not in graph.outputs and goals.count(v) == 1
-                for v, i in zip(node.outputs, states, strict=True)
+                for v, i in zip(node.outputs, states, strict=False)
             )
         )
 
@@ -59,7 +60,7 @@ def kernel(node: Node, array: Callable[[Value], Any], numbers: Sequence[Value]) 
     weight, gradient, *moments = (array(v) for v in node.inputs if v is not None and v not in numbers)
     sign = -1.0 if attrs["maximize"] else 1.0
     if node.op.name == "sgd_update":
-        return lambda given: mx.nd.sgd_update(weight, gradient, lr=given[places[0]], wd=decay, rescale_grad=sign, out=weight)
+        return descent(attrs, places, sign, weight, gradient, *moments)
     decoupled = attrs["decoupled"]
     options = {"beta1": attrs["beta1"], "beta2": attrs["beta2"], "wd": 0.0 if decoupled else decay, "rescale_grad": sign, "out": weight}
 
@@ -71,6 +72,34 @@ def kernel(node: Node, array: Callable[[Value], Any], numbers: Sequence[Value]) 
         mx.nd.adam_update(weight, gradient, *moments, lr=lr * root / correction1, epsilon=attrs["eps"] * root, **options)
 
     return adam
+
+
+def descent(
+    attrs: Mapping[str, Any], places: Sequence[int], sign: float, weight: Any, gradient: Any, buffer: Any = None
+) -> Callable[[Sequence[float]], None]:
+    """Gradient descent as sums of two arrays. A matrix product with 1 is the BLAS's way to one, in a third of the time that ``sgd_update`` takes."""
+    momentum, decay = attrs["momentum"], attrs["weight_decay"]
+    with shapes():
+        one = mx.nd.ones((1, 1))
+        w, g, m = (None if a is None else a.reshape((1, -1)) for a in (weight, gradient, buffer))
+
+    def add(target: Any, keep: float, source: Any, factor: float) -> None:
+        mx.nd.linalg.gemm(one, source, target, alpha=factor, beta=keep, out=target)
+
+    def plain(given: Sequence[float]) -> None:
+        lr = given[places[0]]
+        add(w, 1.0 - lr * decay, g, -lr * sign)
+
+    def with_momentum(given: Sequence[float]) -> None:
+        lr, damping = (given[i] for i in places)
+        add(m, momentum, g, damping * sign)
+        if decay:
+            add(m, 1.0, w, damping * decay)
+        if attrs["nesterov"]:
+            plain(given)
+        add(w, 1.0, m, -lr * (momentum if attrs["nesterov"] else 1.0))
+
+    return plain if buffer is None else with_momentum
 
 
 class Copies:

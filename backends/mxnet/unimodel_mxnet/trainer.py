@@ -29,7 +29,7 @@ from unimodel.ops.definition import value_and_grad_op
 from unimodel.passes import prepare
 from unimodel.passes.steps import several_steps
 from unimodel.regions import bodies, every_node, has_control_flow
-from unimodel_mxnet.arrays import MxnetStore, device_array, reason, shapes, shared_array
+from unimodel_mxnet.arrays import MxnetStore, device_array, host_view, reason, shapes, shared_array
 from unimodel_mxnet.control import held
 from unimodel_mxnet.model import Build
 from unimodel_mxnet.optimizer import Copies, in_place, kernel
@@ -40,7 +40,7 @@ check_call, library = mx.base.check_call, mx.base._LIB  # Executor.forward makes
 AS_TRAINING = ctypes.c_int(1)  # in inference MXNet reorders weights in place, and with them memory that others read and write
 KEPT_BINDINGS = 16
 SMALL = 1 << 16
-"""Up to so many numbers of state, and without convolutions, several steps are bound as one program."""
+"""Up to so many numbers of state, and without convolutions, core differentiates, and several steps are bound as one program."""
 TOGETHER = 16
 """So many."""
 LOSING = frozenset(("relu", "max_pool"))
@@ -71,11 +71,10 @@ class Program(Executable):
             store.suspect.update(e.name for e, v in graph.updates if v.spec.is_float)
         self._bindings: OrderedDict[Any, Binding] = OrderedDict()
         self.options = options
-        small = sum(math.prod(e.spec.shape) for e in graph.of_kind("state")) <= SMALL  # type: ignore[misc]  # state has no symbolic sizes
         heavy = any(n.op.name in HEAVY for n in self.graph.nodes)
         self._several = (
             bool(graph.updates)
-            and small
+            and small(graph)
             and not heavy
             and not has_control_flow(self.graph)
             and not self.fallible
@@ -262,8 +261,9 @@ class Binding:
 
     def sound(self, batch: Sequence[np.ndarray], numbers: Sequence[float]) -> bool:
         """Whether all that went in, and the gradients that came out, are finite. A layer that loses NaN leaves it in the gradient of its weights."""
-        squares = mx.nd.multi_sum_sq(*self._witnesses, num_arrays=len(self._witnesses)).asnumpy()
-        return bool(np.isfinite(squares).all()) and all(map(math.isfinite, numbers)) and all(bool(np.isfinite(a).all()) for a in batch if a.dtype.kind == "f")
+        with np.errstate(all="ignore"):
+            squares = sum(float(a @ a) for a in (host_view(g) for g in self._witnesses))
+        return math.isfinite(squares) and all(map(math.isfinite, numbers)) and all(bool(np.isfinite(a).all()) for a in batch if a.dtype.kind == "f")
 
     def update(self, numbers: Sequence[float]) -> None:
         self._copies.run()
@@ -321,13 +321,19 @@ CORE_GRADIENT = frozenset(("erfinv", "lgamma", "cholesky_factor", "triangular_so
 """Ops whose gradient MXNet lacks, has to float32's digits or has wrong (zeros without an error): programs that differentiate them are core's to differentiate."""
 
 
+def small(graph: Graph) -> bool:
+    """Whether starting a step may cost more than computing it."""
+    return sum(math.prod(e.spec.shape) for e in graph.of_kind("state")) <= SMALL  # type: ignore[misc]  # state has no symbolic sizes
+
+
 def prepared(backend: Backend, graph: Graph, options: CompileOptions) -> tuple[Graph, str]:
     """The graph ready to be lowered, and who differentiates it."""
     regions = [n for n in graph.nodes if n.op is value_and_grad_op]
     wish = options.differentiation
     if any(holds(r, CORE_GRADIENT, backend) for r in regions):
         regions = []
-    if regions and (wish == "native" or (wish == "auto" and any(n.op.name in HEAVY for r in regions for n in r.attrs["body"].nodes))):
+    heavy = not small(graph) or any(n.op.name in HEAVY for r in regions for n in r.attrs["body"].nodes)
+    if regions and (wish == "native" or (wish == "auto" and heavy)):
         native = prepare(graph, lambda node: node.op.name == "max_pool" or backend.lowerings.accepts(node), native_regions=True)
         try:
             stages(native, HostArithmetic(native))
