@@ -176,3 +176,32 @@ def _steps(entries: list[Entry], batches: list[Array], backend: str | None, prec
             for parameter, array in models[entry.id].state_dict().items():
                 found[entry.id][parameter].append(array)
     return found
+
+
+class Table(um.Model):
+    """A table of which a step reads few rows, some of them twice."""
+
+    def __init__(self) -> None:
+        self.rows = um.nn.Embedding(1100, 64)
+
+    def forward(self, indices: Any) -> Any:
+        return ops.sum(self.rows(indices), axis=1)
+
+
+@pytest.mark.needs(Capability.TRAINING)
+@pytest.mark.concerns("optimizer", "large arrays")
+@pytest.mark.parametrize("options", [{}, {"maximize": True}, {"weight_decay": 0.1}, {"momentum": 0.9}], ids=repr)
+def test_rows_of_a_large_table(subject: Subject, options: dict[str, Any]) -> None:
+    """A gradient may leave out the rows that are 0 only where an update leaves those alone; rows that are read twice move twice as far."""
+    batches = [np.random.default_rng(i).integers(10 * i, 10 * i + 30, (40, 3)) for i in range(3)]
+    found = {}
+    for backend, precision in ((None, "float32"), ("numpy", "float64")):
+        trainer = um.Trainer(Table(), um.losses.MSELoss(), um.optim.SGD(lr=0.5, **options), backend=backend, precision=precision, seed=1)
+        start = trainer.model.state_dict()["rows.weight"]
+        for batch in batches:
+            trainer.train_step((batch, np.ones((40, 64), precision)))
+        found[precision] = start, trainer.model.state_dict()["rows.weight"]
+    (start, given), (_, wanted) = found["float32"], found["float64"]
+    failed = difference(given, wanted.astype("float32"), 20 * subject.tolerance("float32"))
+    assert not failed, f"a table under SGD({options}): {failed}"
+    assert options or np.array_equal(given[60:], start[60:]), "rows that were never read have moved"

@@ -57,10 +57,18 @@ def host_array(array: Any) -> np.ndarray:
         return array.asnumpy()
 
 
+def gradient_array(spec: TensorSpec, sparse: bool) -> Any:
+    """Memory for a gradient; a sparse one holds the rows that are not 0."""
+    with shapes():
+        return mx.nd.zeros(spec.shape, dtype=spec.dtype, stype="row_sparse" if sparse else "default")
+
+
 def host_view(array: Any) -> np.ndarray:
     """All elements of a float32 array, in whatever order they lie in memory, until MXNet writes there again; waits for them."""
     address = ctypes.c_void_p()
     array.wait_to_read()
+    if array.stype == "row_sparse":
+        array = array.data
     mx.base.check_call(mx.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(address)))
     return np.ctypeslib.as_array((ctypes.c_float * array.size).from_address(address.value or 0))
 

@@ -19,6 +19,7 @@ from unimodel.errors import BackendError, UnimodelError, UnsupportedError
 from unimodel.graph import Node, TensorSpec, Value
 from unimodel_mxnet.arrays import DTYPES, reason, shapes
 from unimodel_mxnet.shim import mx
+from unimodel_mxnet.stages import Stage
 
 
 class Call:
@@ -70,14 +71,13 @@ class Call:
 class Build:
     """Symbols by graph value, made on demand in the order of the nodes. ``literals`` are the arrays that the symbol needs beside the graph's inputs."""
 
-    def __init__(
-        self, lowerings: Lowerings, sizes: Mapping[str, int], flowing: Iterable[Value] = (), aliases: Mapping[Value, Value] | None = None, hasty: bool = False
-    ) -> None:
+    def __init__(self, lowerings: Lowerings, sizes: Mapping[str, int], stage: Stage | None = None, hasty: bool = False) -> None:
         self.lowerings = lowerings
         self.sizes = sizes
-        self.flowing = set(flowing)
+        self.flowing = set() if stage is None else set(stage.flowing)
         """The values through which MXNet's gradient flows back."""
-        self._aliases = aliases or {}
+        self.sparse = frozenset() if stage is None else stage.sparse
+        self._aliases = {} if stage is None else stage.aliases
         self.hasty = hasty
         """Whether kernels that lose NaN will do: somebody checks that there is none."""
         self.literals: dict[str, np.ndarray] = {}

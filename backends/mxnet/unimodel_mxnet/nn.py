@@ -294,9 +294,7 @@ def _(call: Call, x: Any, weight: Any, bias: Any) -> Any:
     # it is scaled by: that is repeated for each row by a matrix product, whose gradient is the sum over rows that MXNet is slow at.
     y = reshape(call, normalized(call, rows, reshape(call, x, (1, rows, size)), *_affine(call, rows, None, None))[0], (rows, size))
     ones = call.build.literal(np.ones((rows, 1), "float32"))
-    weight, bias = (
-        w if w is None else legacy(sym.FullyConnected, ones, reshape(call, w, (size, 1)), num_hidden=size, no_bias=True) for w in (weight, bias)
-    )
+    weight, bias = (w if w is None else legacy(sym.FullyConnected, ones, reshape(call, w, (size, 1)), num_hidden=size, no_bias=True) for w in (weight, bias))
     y = y if weight is None else legacy(sym.elemwise_mul, y, weight)
     return reshape(call, y if bias is None else legacy(sym.elemwise_add, y, bias), shape)
 

@@ -514,6 +514,9 @@ def cut(call: Call, x: Any, shape: Sequence[Any], start: Sequence[Any], stop: Se
 
 @lower("take")
 def _(call: Call, x: Any, indices: Any) -> Any:
+    if call.node.inputs[0] in call.build.sparse:  # it clips indices that are out of range, but its gradient refuses them
+        rows, width = call.specs[0].shape
+        return legacy(sym.Embedding, indices, x, input_dim=rows, output_dim=width, sparse_grad=True)
     return legacy(sym.take, x, indices, axis=call.attrs["axis"], mode="raise")  # the default clips indices that are out of range
 
 

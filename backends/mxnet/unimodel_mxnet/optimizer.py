@@ -74,11 +74,11 @@ def kernel(node: Node, array: Callable[[Value], Any], numbers: Sequence[Value]) 
     return adam
 
 
-def descent(
-    attrs: Mapping[str, Any], places: Sequence[int], sign: float, weight: Any, gradient: Any, buffer: Any = None
-) -> Callable[[Sequence[float]], None]:
+def descent(attrs: Mapping[str, Any], places: Sequence[int], sign: float, weight: Any, gradient: Any, buffer: Any = None) -> Callable[[Sequence[float]], None]:
     """Gradient descent as sums of two arrays. A matrix product with 1 is the BLAS's way to one, in a third of the time that ``sgd_update`` takes."""
     momentum, decay = attrs["momentum"], attrs["weight_decay"]
+    if gradient.stype == "row_sparse":
+        return lambda given: mx.nd.sgd_update(weight, gradient, lr=given[places[0]], rescale_grad=sign, out=weight)
     with shapes():
         one = mx.nd.ones((1, 1))
         w, g, m = (None if a is None else a.reshape((1, -1)) for a in (weight, gradient, buffer))

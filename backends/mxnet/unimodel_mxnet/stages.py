@@ -6,7 +6,7 @@ which leaves the gradients in arrays; what needs them is a second, forward stage
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,6 +31,8 @@ class Stage:
     """(the body's input, the value outside that it is, the gradient): the input is an argument of its own, so that no gradient goes further out."""
     flowing: frozenset[Value] = frozenset()
     """The values that the loss depends on and that depend on what its gradient is taken for."""
+    sparse: frozenset[Value] = frozenset()
+    """Tables among the arguments, read by rows once, whose gradient is only subtracted: it need have no rows but those that were read."""
 
     @property
     def held(self) -> Node | None:
@@ -63,7 +65,7 @@ def stages(graph: Graph, host: HostArithmetic, kernels: Sequence[Node] = ()) -> 
         if any(v in targets for n in before for v in n.outputs):  # gradients are taken for arguments: what is computed must be in an array first
             found.append(Stage(before))
             before = []
-        found.append(_region_stage(region, before))
+        found.append(_region_stage(region, before, {n.inputs[1] for n in kernels if subtracts(n)}))
     found.append(Stage(rest))
     done = {v for n in kernels for v in n.outputs}
     wanted = dict.fromkeys((*graph.outputs, *(v for _, v in graph.updates if v not in done), *(n.inputs[1] for n in kernels)))
@@ -76,7 +78,12 @@ def stages(graph: Graph, host: HostArithmetic, kernels: Sequence[Node] = ()) -> 
     return [s for s in found if s.results or s.loss is not None]
 
 
-def _region_stage(region: Node, before: list[Node]) -> Stage:
+def subtracts(update: Node) -> bool:
+    """Whether an update leaves alone what has a gradient of 0."""
+    return update.op.name == "sgd_update" and len(update.outputs) == 1 and not update.attrs["weight_decay"]
+
+
+def _region_stage(region: Node, before: list[Node], subtracted: Collection[Value | None]) -> Stage:
     body, positions = region.attrs["body"], region.attrs["wrt"]
     outputs, gradients = region.outputs[: len(body.outputs)], region.outputs[len(body.outputs) :]
     inner = [e.value for e in body.inputs]
@@ -88,7 +95,13 @@ def _region_stage(region: Node, before: list[Node]) -> Stage:
     for node in reversed(body.nodes):
         if any(v in reaching for v in node.outputs):
             reaching.update(v for v in node.inputs if v is not None)
-    return Stage([*before, *body.nodes], aliases=aliases, loss=loss, wrt=wrt, flowing=frozenset(reaching & active_values(body, positions)))
+    flowing = frozenset(reaching & active_values(body, positions))
+    sparse = {v for v, _, gradient in wrt if gradient in subtracted and len(gradient.users) == 1 and v not in body.outputs and _read_by_rows(v)}
+    return Stage([*before, *body.nodes], aliases=aliases, loss=loss, wrt=wrt, flowing=flowing, sparse=frozenset(sparse))
+
+
+def _read_by_rows(value: Value) -> bool:
+    return len(value.users) == 1 and value.users[0].op.name == "take" and value.users[0].attrs["axis"] == 0 and value.spec.ndim == 2
 
 
 def _ancestors(nodes: Sequence[Node], of: Node) -> list[Node]:

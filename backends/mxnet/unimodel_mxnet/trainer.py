@@ -29,7 +29,7 @@ from unimodel.ops.definition import value_and_grad_op
 from unimodel.passes import prepare
 from unimodel.passes.steps import several_steps
 from unimodel.regions import bodies, every_node, has_control_flow
-from unimodel_mxnet.arrays import MxnetStore, device_array, host_view, reason, shapes, shared_array
+from unimodel_mxnet.arrays import MxnetStore, device_array, gradient_array, host_view, reason, shapes, shared_array
 from unimodel_mxnet.control import held
 from unimodel_mxnet.model import Build
 from unimodel_mxnet.optimizer import Copies, in_place, kernel
@@ -224,12 +224,12 @@ class Binding:
         """A stage bound to the arrays that there are: those that it makes, and what runs it."""
         if stage.held is not None:
             return held(self._backend, stage.held, self._sizes, [available[v] for v in stage.held.inputs if v is not None], self._bind)
-        build = Build(self._backend.lowerings, self._sizes, stage.flowing, stage.aliases, self._hasty)
+        build = Build(self._backend.lowerings, self._sizes, stage, self._hasty)
         names = {value: f"input{i}" for i, value in enumerate(available)}
         for value, name in names.items():
             build.variable(value, name)
         build.run(stage.nodes)
-        gradients = {gradient: device_array(np.zeros(gradient.spec.at(self._sizes).shape, gradient.spec.dtype)) for _, _, gradient in stage.wrt}
+        gradients = {gradient: gradient_array(gradient.spec.at(self._sizes), inner in stage.sparse) for inner, _, gradient in stage.wrt}
         wanted = {names[inner]: gradients[gradient] for inner, _, gradient in stage.wrt}
         symbol = build.group(stage.results, stage.loss)
         arrays = {names[v]: a for v, a in available.items()} | {n: device_array(a) for n, a in build.literals.items()}
