@@ -16,7 +16,7 @@ import numpy as np
 from unimodel.backend import Backend, Store
 from unimodel.errors import BackendError
 from unimodel.graph import TensorSpec
-from unimodel_mxnet.shim import mx
+from unimodel_mxnet.shim import check_call, library, mx
 
 DTYPES = frozenset(("bool", "int32", "int64", "float32", "float64"))
 ALIGNMENT = 64
@@ -69,7 +69,7 @@ def host_view(array: Any) -> np.ndarray:
     array.wait_to_read()
     if array.stype == "row_sparse":
         array = array.data
-    mx.base.check_call(mx.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(address)))
+    check_call(library.MXNDArrayGetData(array.handle, ctypes.byref(address)))
     return np.ctypeslib.as_array((ctypes.c_float * array.size).from_address(address.value or 0))
 
 

@@ -6,6 +6,7 @@ step's new second moment by 5e-8 of it and its parameters by less than their rou
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from unimodel.graph import Graph, Node, Value
 from unimodel_mxnet.arrays import shapes
 from unimodel_mxnet.model import Call
 from unimodel_mxnet.ops import lower
-from unimodel_mxnet.shim import mx
+from unimodel_mxnet.shim import check_call, library, mx
 
 LARGE = 2**14
 """Elements from which a kernel's call costs less than the passes over memory that it saves."""
@@ -106,21 +107,31 @@ class Copies:
     """Copies between arrays that stay the same from step to step."""
 
     def __init__(self, sources: Sequence[Any], targets: Sequence[Any]) -> None:
-        self._sources: list[Any] = []
-        self._targets: list[Any] = []
-        self._alone: list[tuple[Any, Any]] = []
-        with shapes():
-            for source, target in zip(sources, targets, strict=True):
-                if target.dtype.__name__ == "float32" and 0 < len(target.shape) < 6 and target.size:
-                    self._sources.append(source)
-                    self._targets.append(target)
-                else:
-                    self._alone.append((source, target))
+        together = [t.dtype.__name__ == "float32" and 0 < len(t.shape) < 6 and t.size > 0 for t in targets]
+        pairs = list(zip(sources, targets, strict=True))
+        self._alone = [pair for pair, with_others in zip(pairs, together, strict=True) if not with_others]
+        many = [pair for pair, with_others in zip(pairs, together, strict=True) if with_others]
+        self._many = cast_together(*zip(*many, strict=True)) if many else None
 
     def run(self) -> None:
-        if self._sources:  # a cast of many arrays to the type they have: MXNet's one copy of many arrays, in float32
-            mx.nd.amp_multicast(*self._sources, num_outputs=len(self._sources), out=self._targets)
+        if self._many is not None:
+            self._many()
         if self._alone:
             with shapes():
                 for source, target in self._alone:
                     source.copyto(target)
+
+
+def cast_together(sources: Sequence[Any], targets: Sequence[Any]) -> Callable[[], None]:
+    """A cast of many float32 arrays to the type they have: MXNet's one copy of many, called without Python's part of a call, which is most of it."""
+    op, count, kinds = ctypes.c_void_p(), ctypes.c_int(len(sources)), ctypes.POINTER(ctypes.c_int)()
+    check_call(library.NNGetOpHandle(b"amp_multicast", ctypes.byref(op)))
+    given, taken = ((ctypes.c_void_p * len(arrays))(*(a.handle for a in arrays)) for arrays in (sources, targets))
+    place = ctypes.cast(taken, ctypes.POINTER(ctypes.c_void_p))
+    names, values = (ctypes.c_char_p * 1)(b"num_outputs"), (ctypes.c_char_p * 1)(str(len(sources)).encode())
+    owners = sources, targets  # the handles are theirs
+
+    def call() -> None:
+        check_call(library.MXImperativeInvokeEx(op, len(owners[0]), given, ctypes.byref(count), ctypes.byref(place), 1, names, values, ctypes.byref(kinds)))
+
+    return call

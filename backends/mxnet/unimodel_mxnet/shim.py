@@ -80,3 +80,4 @@ def _import() -> Any:
 
 
 mx = _import()
+check_call, library = mx.base.check_call, mx.base._LIB  # what Python's own functions do around the library's is most of the time of a small step

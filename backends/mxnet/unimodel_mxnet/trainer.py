@@ -33,10 +33,9 @@ from unimodel_mxnet.arrays import MxnetStore, device_array, gradient_array, host
 from unimodel_mxnet.control import held
 from unimodel_mxnet.model import Build
 from unimodel_mxnet.optimizer import Copies, in_place, kernel
-from unimodel_mxnet.shim import mx
+from unimodel_mxnet.shim import check_call, library, mx
 from unimodel_mxnet.stages import HostArithmetic, Stage, stages
 
-check_call, library = mx.base.check_call, mx.base._LIB  # Executor.forward makes new Python objects for all outputs at each call; the function beneath does not
 AS_TRAINING = ctypes.c_int(1)  # in inference MXNet reorders weights in place, and with them memory that others read and write
 KEPT_BINDINGS = 16
 SMALL = 1 << 16
@@ -244,7 +243,7 @@ class Binding:
         outputs = executor.outputs if stage.loss is None else executor.outputs[1:]
 
         def run() -> None:
-            check_call(library.MXExecutorForward(executor.handle, AS_TRAINING))
+            check_call(library.MXExecutorForward(executor.handle, AS_TRAINING))  # Executor.forward makes new objects for all outputs at each call
             if wanted:
                 executor.backward()
 
