@@ -30,6 +30,8 @@ SEQUENCE = (4, 3, 4)
 IMAGE = (4, 3, 4, 4)
 BY_HAND: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
     **{name: (getattr(um.nn, name), SEQUENCE) for name in ("Dropout", "Dropout1d", "AlphaDropout", "FeatureAlphaDropout", "RReLU")},
+    "FractionalMaxPool2d": (partial(um.nn.FractionalMaxPool2d, 2, 2), IMAGE),
+    "FractionalMaxPool3d": (partial(um.nn.FractionalMaxPool3d, 2, 2), (*IMAGE, 4)),
     "Dropout2d": (um.nn.Dropout2d, IMAGE),
     "Dropout3d": (um.nn.Dropout3d, (*IMAGE, 4)),
 }

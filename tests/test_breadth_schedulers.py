@@ -138,6 +138,22 @@ def test_chained(parts: list[tuple[str, dict[str, Any]]]) -> None:
     Both(lambda module, optimizer: module.ChainedScheduler([getattr(module, n)(optimizer, **a) for n, a in parts])).walk()
 
 
+@given(schedules({k: v for k, v in ALONE.items() if k not in ("OneCycleLR", "CyclicLR")}), st.integers(0, 20))
+def test_from_where_an_earlier_run_ended(schedule: tuple[str, dict[str, Any]], last_epoch: int) -> None:
+    name, arguments = schedule
+    whole = Both(lambda module, optimizer: getattr(module, name)(optimizer, **arguments))
+    rest = Both(lambda module, optimizer: getattr(module, name)(optimizer, **arguments, **({"last_epoch": last_epoch} if module is ours else {})))
+    for _ in range(last_epoch + 1):
+        whole.theirs.step()
+        whole.their_schedule.step()
+    for _ in range(5):
+        for mine, other in zip(rest.ours.param_groups, whole.theirs.param_groups, strict=True):
+            close(mine["lr"], other["lr"], f"lr after {rest.schedule.last_epoch}")
+        whole.theirs.step()
+        whole.their_schedule.step()
+        rest.schedule.step()
+
+
 LATER = {k: v for k, v in ALONE.items() if k not in ("OneCycleLR", "CyclicLR")}
 
 
@@ -279,6 +295,7 @@ REFUSED: list[Callable[[], Any]] = [
     lambda: ours.ChainedScheduler([]),
     lambda: ours.ReduceLROnPlateau(sgd(), mode="best"),
     lambda: ours.ReduceLROnPlateau(sgd(), factor=1.0),
+    lambda: ours.StepLR(sgd(), 3, last_epoch=-2),
     lambda: ours.ReduceLROnPlateau(sgd(), interval="step"),
     lambda: ours.ReduceLROnPlateau(sgd()).step(),
 ]

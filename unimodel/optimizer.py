@@ -217,7 +217,7 @@ class Optimizer:
         state["_um_runtime"], state["_um_prefix"], state["_um_groups"], state["_um_slots"], state["_um_behind"] = runtime, prefix, groups, {}, {}
         state["_um_steps"] = 0
         if self.scheduler is not None:
-            self.scheduler.last_epoch = 0
+            self.scheduler.last_epoch = self.scheduler.first
             self.scheduler.apply()
 
     def belongs_to(self, runtime: Runtime) -> None:

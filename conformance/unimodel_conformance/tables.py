@@ -282,6 +282,10 @@ LAYERS += [  # options that no entry above tries
     _layer("Upsample", normal(N, 2, 4, 5), "factors", scale_factor=(1.6, 1.3), mode="bilinear", recompute_scale_factor=False),
     _layer("UpsamplingNearest2d", normal(N, 2, 3, 4), "size", size=(5, 7)),
     _layer("UpsamplingBilinear2d", normal(N, 2, 3, 4), "size", size=(5, 7)),
+    _layer(
+        "AdaptiveLogSoftmaxWithLoss", normal(N, 8), "", ("values", (N,), 0, 4, 7, 8), in_features=8, n_classes=9, cutoffs=(3, 6), div_value=2.0, head_bias=True
+    ),
+    _layer("Embedding", integers(6, N, 5), "options", num_embeddings=6, embedding_dim=3, max_norm=1.0, norm_type=1.5, scale_grad_by_freq=True),
 ]
 
 LAYERS_TESTED_BY_HAND = {
@@ -292,6 +296,8 @@ LAYERS_TESTED_BY_HAND = {
     "Dropout3d": "its masks are core's own",
     "AlphaDropout": "its masks are core's own",
     "FeatureAlphaDropout": "its masks are core's own",
+    "FractionalMaxPool2d": "its windows are drawn by core's own generator",
+    "FractionalMaxPool3d": "its windows are drawn by core's own generator",
     "MaxUnpool1d": "takes the indices of a pooling",
     "MaxUnpool2d": "takes the indices of a pooling",
     "MaxUnpool3d": "takes the indices of a pooling",
@@ -393,6 +399,7 @@ OPTIMIZERS: list[Entry] = [
     _optimizer("Adam", "weight_decay", lr=0.02, weight_decay=0.1),
     _optimizer("Adam", "amsgrad", lr=0.02, amsgrad=True, betas=(0.9, 0.7)),
     _optimizer("Adam", "maximize", lr=0.02, maximize=True),
+    _optimizer("Adam", "decoupled", lr=0.02, weight_decay=0.5, decoupled_weight_decay=True),
     _optimizer("AdamW", lr=0.02),
     _optimizer("AdamW", "weight_decay", lr=0.02, weight_decay=0.3),
     _optimizer("AdamW", "betas", lr=0.02, betas=(0.7, 0.9), eps=0.01),

@@ -224,6 +224,18 @@ def test_unpooling(subject: Subject, rank: int) -> None:
     assert np.array_equal(back[back != 0], x[back != 0]), "a maximum is in another place"
 
 
+@pytest.mark.concerns("layer", "FractionalMaxPool2d")
+def test_fractional_pooling(subject: Subject) -> None:
+    """The windows are those that core draws, the same on every backend; each value is that of its index, and no smaller than what else its window holds."""
+    x = np.random.default_rng(0).permutation(2 * 2 * 36).astype("float32").reshape(2, 2, 6, 6)
+    values, indices = um.run(um.nn.FractionalMaxPool2d(2, 4, return_indices=True).forward, x)
+    wanted, places = um.run(um.nn.FractionalMaxPool2d(2, 4, return_indices=True).forward, x, backend="numpy")
+    assert np.array_equal(values, np.take_along_axis(x.reshape(2, 2, 36), indices.reshape(2, 2, 16), 2).reshape(values.shape)), (
+        "a value is not that of its index"
+    )
+    assert np.array_equal(values, wanted) and np.array_equal(indices, places), "the windows are not core's"
+
+
 @pytest.mark.concerns("layer", "RReLU")
 def test_random_slopes(subject: Subject) -> None:
     """In eval mode the slope is the mean of the bounds; in train mode it is between them, another for each element."""

@@ -23,15 +23,17 @@ from unimodel.nn.activation import (
     Tanhshrink,
 )
 from unimodel.nn.adaptive import AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d
+from unimodel.nn.adaptive_softmax import AdaptiveLogSoftmaxWithLoss
 from unimodel.nn.attention import MultiheadAttention
 from unimodel.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from unimodel.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from unimodel.nn.distance import CosineSimilarity, PairwiseDistance
 from unimodel.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
-from unimodel.nn.embedding import EmbeddingBag
+from unimodel.nn.embedding import Embedding, EmbeddingBag
+from unimodel.nn.fractional_pooling import FractionalMaxPool2d, FractionalMaxPool3d
 from unimodel.nn.group_normalization import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LocalResponseNorm, RMSNorm
 from unimodel.nn.image import ChannelShuffle, Fold, PixelShuffle, PixelUnshuffle, Unfold, Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
-from unimodel.nn.linear import Bilinear, Embedding, Flatten, Identity, Linear, Unflatten
+from unimodel.nn.linear import Bilinear, Flatten, Identity, Linear, Unflatten
 from unimodel.nn.normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, LayerNorm
 from unimodel.nn.padding import (
     CircularPad1d,
@@ -80,6 +82,7 @@ __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
+    "AdaptiveLogSoftmaxWithLoss",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
@@ -114,6 +117,8 @@ __all__ = [
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",
+    "FractionalMaxPool2d",
+    "FractionalMaxPool3d",
     "GRUCell",
     "GroupNorm",
     "Hardshrink",

@@ -1,34 +1,42 @@
-"""Bags of embeddings."""
+"""Vectors for integers, and bags of them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from unimodel import init, ops
 from unimodel.errors import ShapeError
 from unimodel.model import Model, Parameter
 from unimodel.nn.arguments import positive
+from unimodel.ops.rules import need_integer
 from unimodel.tracing import Tensor
 
 
-class EmbeddingBag(Model):
-    """The "mean", "sum" or "max" (``mode``) of the vectors for a bag of integers: (N, L) gives (N, embedding_dim).
+class _Table(Model):
+    """A matrix with a row for each integer. With ``max_norm`` the rows that are used are first scaled down to that ``norm_type``-norm, and stay so."""
 
-    ``weight`` (num_embeddings, embedding_dim) is normal; the row ``padding_idx`` starts at zero, gets no gradient and does not count. In mode "sum"
-    ``per_sample_weights`` (N, L) weigh the vectors. PyTorch's other form, one row of integers with offsets, is refused: its shapes depend on values; pad with
-    ``padding_idx``. Source: https://pytorch.org/docs/stable/generated/torch.nn.EmbeddingBag.html
-    """
+    num_embeddings: int
+    embedding_dim: int
+    padding_idx: int | None
+    max_norm: float | None
+    norm_type: float
+    scale_grad_by_freq: bool
+    weight: Parameter
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, *, mode: str = "mean", padding_idx: int | None = None) -> None:
+    def _make(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None, max_norm: float | None, norm_type: float, scale: bool) -> None:
         positive(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
-        if mode not in ("mean", "sum", "max"):
-            raise ShapeError("mode is 'mean', 'sum' or 'max'.", given=repr(mode))
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ShapeError("padding_idx must be a row of the embedding.", expected=f"[{-num_embeddings}, {num_embeddings})", given=padding_idx)
+        if max_norm is not None and not (isinstance(max_norm, (int, float)) and max_norm > 0):
+            raise ShapeError("max_norm is above 0, or None.", given=repr(max_norm))
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
-        self.mode = mode
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        self.max_norm = max_norm
+        self.norm_type = norm_type
+        self.scale_grad_by_freq = scale
         self.weight = Parameter((num_embeddings, embedding_dim), self._initial)
 
     def _initial(self, shape: tuple[int, ...], stream: init.Stream) -> Any:
@@ -37,12 +45,102 @@ class EmbeddingBag(Model):
             array[self.padding_idx] = 0.0
         return array
 
+    def _table(self, input: Any) -> Any:
+        """The weight as it is to be used for these integers; its gradient is that of the weight."""
+        if self.max_norm is not None:
+            self._renormalise(input)
+        if not self.scale_grad_by_freq:
+            return self.weight
+        often = ops.expand_dims(ops.maximum(self._counts(input), 1.0), 1)
+        part = self.weight / often
+        return part + ops.stop_gradient(self.weight - part)
+
+    def _counts(self, input: Any) -> Tensor:
+        """How often each row is used."""
+        need_integer(input.spec, "indices of an embedding")
+        indices = ops.reshape(input, (-1,))
+        return ops.take_gradient(ops.ones(indices.shape, dtype=self.weight.dtype), indices, axis=0, size=self.num_embeddings)
+
+    def _renormalise(self, input: Any) -> None:
+        norm = ops.vector_norm(self.weight, axis=1, keepdims=True, ord=self.norm_type)
+        long = ops.logical_and(ops.greater(norm, self.max_norm), ops.greater(ops.expand_dims(self._counts(input), 1), 0.0))
+        factor = ops.where(long, self.max_norm / (norm + 1e-7), 1.0)  # 1e-7 as in PyTorch
+        self.weight.assign(self.weight + ops.stop_gradient(self.weight * factor - self.weight))
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+class Embedding(_Table):
+    """Vectors for integers: x of integers (...) gives (..., embedding_dim); ``weight`` (num_embeddings, embedding_dim), normal.
+
+    The row ``padding_idx`` starts at zero and gets no gradient. ``max_norm`` scales the rows that are used down to at most that ``norm_type``-norm, in place;
+    ``scale_grad_by_freq`` divides a row's gradient by how often it is used in the batch. Source: https://pytorch.org/docs/stable/generated/torch.nn.Embedding.html
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+    ) -> None:
+        self._make(num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        embeddings: Any,
+        freeze: bool = True,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+    ) -> Embedding:
+        """A layer whose rows are those of a matrix (num_embeddings, embedding_dim), not trained unless ``freeze`` is False."""
+        rows = np.asarray(embeddings)
+        if rows.ndim != 2:
+            raise ShapeError("embeddings are a matrix.", expected="(num_embeddings, embedding_dim)", given=f"{rows.dtype} {rows.shape}")
+        layer = cls(rows.shape[0], rows.shape[1], padding_idx, max_norm, norm_type, scale_grad_by_freq)
+        layer.load_state_dict({"weight": rows})
+        layer.weight.requires_grad = not freeze
+        return layer
+
+    def forward(self, input: Any) -> Tensor:
+        return ops.embedding(input, self._table(input), self.padding_idx)
+
+
+class EmbeddingBag(_Table):
+    """The "mean", "sum" or "max" (``mode``) of the vectors for a bag of integers: (N, L) gives (N, embedding_dim).
+
+    ``weight`` (num_embeddings, embedding_dim) is normal; the row ``padding_idx`` starts at zero, gets no gradient and does not count. In mode "sum"
+    ``per_sample_weights`` (N, L) weigh the vectors. PyTorch's other form, one row of integers with offsets, is refused: its shapes depend on values; pad with
+    ``padding_idx``. ``max_norm`` is that of ``Embedding``. Source: https://pytorch.org/docs/stable/generated/torch.nn.EmbeddingBag.html
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        *,
+        mode: str = "mean",
+        padding_idx: int | None = None,
+    ) -> None:
+        if mode not in ("mean", "sum", "max"):
+            raise ShapeError("mode is 'mean', 'sum' or 'max'.", given=repr(mode))
+        self.mode = mode
+        self._make(num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, False)
+
     def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:
         if offsets is not None or input.ndim != 2:
             raise ShapeError(
                 "a bag is a row of a matrix.", expected="int64 (N, L), and no offsets", given=f"{input.dtype} {input.shape}", remedy="pad with padding_idx"
             )
-        return ops.embedding_bag(input, self.weight, self.mode, self.padding_idx, per_sample_weights)
+        return ops.embedding_bag(input, self._table(input), self.mode, self.padding_idx, per_sample_weights)
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}, mode={self.mode!r}"

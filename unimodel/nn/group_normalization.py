@@ -19,7 +19,7 @@ class GroupNorm(Model):
     Source: https://pytorch.org/docs/stable/generated/torch.nn.GroupNorm.html
     """
 
-    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> None:
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, bias: bool = True) -> None:
         positive(num_groups=num_groups, num_channels=num_channels)
         if num_channels % num_groups:
             raise ShapeError("num_groups must divide num_channels.", given=f"num_groups={num_groups}, num_channels={num_channels}")
@@ -27,7 +27,7 @@ class GroupNorm(Model):
         self.num_channels = num_channels
         self.eps = eps
         self.weight = Parameter((num_channels,), init.ones) if affine else None
-        self.bias = Parameter((num_channels,), init.zeros) if affine else None
+        self.bias = Parameter((num_channels,), init.zeros) if affine and bias else None
 
     def forward(self, input: Any) -> Tensor:
         if input.ndim < 2 or not sizes_agree(input.shape[1], self.num_channels):
@@ -47,13 +47,15 @@ class _InstanceNorm(Model):
 
     rank = 0
 
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = False, track_running_stats: bool = False) -> None:
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = False, track_running_stats: bool = False, *, bias: bool = True
+    ) -> None:
         positive(num_features=num_features)
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum
         self.weight = Parameter((num_features,), init.ones) if affine else None
-        self.bias = Parameter((num_features,), init.zeros) if affine else None
+        self.bias = Parameter((num_features,), init.zeros) if affine and bias else None
         self.running_mean = Buffer((num_features,), 0.0) if track_running_stats else None
         self.running_var = Buffer((num_features,), 1.0) if track_running_stats else None
         self.num_batches_tracked = Buffer((), 0, dtype="int64") if track_running_stats else None
@@ -108,7 +110,7 @@ class RMSNorm(Model):
     ``eps`` is by default the dtype's epsilon. Source: https://pytorch.org/docs/stable/generated/torch.nn.RMSNorm.html
     """
 
-    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float | None = None, elementwise_affine: bool = True) -> None:
+    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float | None = None, elementwise_affine: bool = True, *, bias: bool = True) -> None:
         shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         for size in shape:
             positive(normalized_shape=size)

@@ -63,34 +63,6 @@ class Bilinear(Model):
         return f"{self.in1_features}, {self.in2_features}, {self.out_features}, bias={self.bias is not None}"
 
 
-class Embedding(Model):
-    """Vectors for integers: x of integers (...) gives (..., embedding_dim); ``weight`` (num_embeddings, embedding_dim), normal.
-
-    The row ``padding_idx`` starts at zero and gets no gradient. Source: https://pytorch.org/docs/stable/generated/torch.nn.Embedding.html
-    """
-
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
-        positive(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
-        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
-            raise ShapeError("padding_idx must be a row of the embedding.", expected=f"[{-num_embeddings}, {num_embeddings})", given=padding_idx)
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
-        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
-        self.weight = Parameter((num_embeddings, embedding_dim), self._initial)
-
-    def _initial(self, shape: tuple[int, ...], stream: init.Stream) -> Any:
-        array = init.normal()(shape, stream)
-        if self.padding_idx is not None:
-            array[self.padding_idx] = 0.0
-        return array
-
-    def forward(self, input: Any) -> Tensor:
-        return ops.embedding(input, self.weight, self.padding_idx)
-
-    def extra_repr(self) -> str:
-        return f"{self.num_embeddings}, {self.embedding_dim}"
-
-
 class Flatten(Model):
     """Dimensions ``start_dim`` to ``end_dim`` made one: (N, C, H, W) gives (N, C * H * W)."""
 

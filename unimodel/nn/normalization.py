@@ -23,7 +23,9 @@ class _BatchNorm(Model):
     ranks: tuple[int, ...] = ()
     meaning = ""
 
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True, track_running_stats: bool = True) -> None:
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True, track_running_stats: bool = True, *, bias: bool = True
+    ) -> None:
         positive(num_features=num_features)
         self.num_features = num_features
         self.eps = eps
@@ -31,7 +33,7 @@ class _BatchNorm(Model):
         self.affine = affine
         self.track_running_stats = track_running_stats
         self.weight = Parameter((num_features,), init.ones) if affine else None
-        self.bias = Parameter((num_features,), init.zeros) if affine else None
+        self.bias = Parameter((num_features,), init.zeros) if affine and bias else None
         self.running_mean = Buffer((num_features,), 0.0) if track_running_stats else None
         self.running_var = Buffer((num_features,), 1.0) if track_running_stats else None
         self.num_batches_tracked = Buffer((), 0, dtype="int64") if track_running_stats else None

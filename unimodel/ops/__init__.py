@@ -5,6 +5,9 @@ Rules refer to other ops through this module, so that the files below can be rea
 """
 
 # ruff: noqa: F403  the op modules' public names are this module's
+from inspect import signature as _signature
+from types import FunctionType as _FunctionType
+
 from unimodel.ops import random as random
 from unimodel.ops.activation import *
 from unimodel.ops.adaptive import *
@@ -20,6 +23,7 @@ from unimodel.ops.definition import Op as Op
 from unimodel.ops.definition import catalogue as catalogue
 from unimodel.ops.definition import composite as composite
 from unimodel.ops.definition import primitive as primitive
+from unimodel.ops.definition import takes_either_name as _takes_either_name
 from unimodel.ops.distance import *
 from unimodel.ops.dropout import *
 from unimodel.ops.elementwise import *
@@ -46,3 +50,7 @@ from unimodel.ops.sequences import *
 from unimodel.ops.sorting import *
 from unimodel.ops.special import *
 from unimodel.ops.trigonometry import *
+
+for _name, _function in list(globals().items()):  # what is no op of its own takes PyTorch's names of arguments as ops do
+    if isinstance(_function, _FunctionType) and not _name.startswith("_") and "axis" in _signature(_function).parameters:
+        globals()[_name] = _takes_either_name(_function)

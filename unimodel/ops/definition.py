@@ -11,6 +11,7 @@ every suite draws its cases from, and the docstring. Parameters annotated ``Tens
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 from collections.abc import Callable, Sequence
@@ -33,6 +34,9 @@ catalogue: dict[str, Op[Any]] = {}
 """Every op by name, in order of definition."""
 
 _MISSING = inspect.Parameter.empty
+
+TORCH_NAMES = {"dim": "axis", "keepdim": "keepdims"}
+"""What PyTorch calls two arguments that have the Array API standard's names here; either is taken, in ops as in methods of tensors."""
 
 
 class Op(Generic[R]):
@@ -82,6 +86,8 @@ class Op(Generic[R]):
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Split a call's arguments into tensor inputs and attributes, in order of the signature."""
+        if any(k not in self.parameters for k in kwargs):
+            kwargs = renamed(kwargs, self.parameters)
         if len(args) > len(self.parameters) or any(k not in self.parameters for k in kwargs):
             self.__signature__.bind(*args, **kwargs)  # raises the TypeError that Python users know
         bound = dict(zip(self.parameters, args, strict=False))
@@ -143,6 +149,23 @@ def primitive(**options: Any) -> Callable[[Callable[..., TensorSpec]], Op[Tensor
 def composite(**options: Any) -> Callable[[Callable[..., R]], Op[R]]:
     """Define a composite; see the module's docstring."""
     return lambda rule: Op(rule, composite=True, **options)
+
+
+def renamed(kwargs: dict[str, Any], parameters: Sequence[str]) -> dict[str, Any]:
+    """Arguments with PyTorch's names under those that the parameters have."""
+    names = {theirs: ours for theirs, ours in TORCH_NAMES.items() if theirs in kwargs and ours not in kwargs and ours in parameters}
+    return {names.get(k, k): v for k, v in kwargs.items()} if names else kwargs
+
+
+def takes_either_name(function: Callable[..., R]) -> Callable[..., R]:
+    """A function of ops whose ``axis`` may be called ``dim`` too."""
+    parameters = tuple(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> R:
+        return function(*args, **(kwargs if kwargs.keys() <= set(parameters) else renamed(kwargs, parameters)))
+
+    return call
 
 
 def distinct(value: Any) -> Any:

@@ -10,12 +10,10 @@ from unimodel.optimizer import Optimizer, Slots, present
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015), with L2 weight decay added to the gradient; ``amsgrad`` keeps the largest second moment.
+    """Adam (Kingma and Ba 2015), with L2 weight decay added to the gradient, or ``decoupled_weight_decay`` as AdamW has it; ``amsgrad`` keeps the largest second moment.
 
     Source: https://pytorch.org/docs/stable/generated/torch.optim.Adam.html
     """
-
-    decoupled = False
 
     def __init__(
         self,
@@ -27,12 +25,22 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         if not (0 <= betas[0] < 1 and 0 <= betas[1] < 1):
             raise DataError("betas are in [0, 1).", given=repr(betas))
         if eps < 0 or weight_decay < 0:
             raise DataError("eps and weight_decay are at least 0.", given=f"eps={eps}, weight_decay={weight_decay}")
-        super().__init__(params, lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, maximize=maximize)
+        super().__init__(
+            params,
+            lr,
+            betas=tuple(betas),
+            eps=eps,
+            weight_decay=weight_decay,
+            amsgrad=amsgrad,
+            maximize=maximize,
+            decoupled_weight_decay=decoupled_weight_decay,
+        )
 
     def update_param(self, param: Any, grad: Any, state: Slots, lr: Any) -> Any:
         o = state.options
@@ -53,7 +61,7 @@ class Adam(Optimizer):
             beta2=beta2,
             eps=o["eps"],
             weight_decay=o["weight_decay"],
-            decoupled=self.decoupled,
+            decoupled=o["decoupled_weight_decay"],
             maximize=o["maximize"],
         )
         for name, value in zip(names, results[1:], strict=True):
@@ -67,8 +75,6 @@ class AdamW(Adam):
     Source: https://pytorch.org/docs/stable/generated/torch.optim.AdamW.html
     """
 
-    decoupled = True
-
     def __init__(
         self,
         params: Any = None,
@@ -80,4 +86,4 @@ class AdamW(Adam):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True)

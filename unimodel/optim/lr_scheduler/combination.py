@@ -29,7 +29,9 @@ class SequentialLR(LRScheduler):
     Source: https://pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.SequentialLR.html
     """
 
-    def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], *, interval: str | None = "epoch") -> None:
+    def __init__(
+        self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1, *, interval: str | None = "epoch"
+    ) -> None:
         self.schedulers = _check(schedulers, optimizer, "SequentialLR")
         self.milestones = list(milestones)
         if len(self.milestones) != len(self.schedulers) - 1 or any(b <= a for a, b in zip([0, *self.milestones], self.milestones, strict=False)):
@@ -38,7 +40,7 @@ class SequentialLR(LRScheduler):
                 expected=f"{len(self.schedulers) - 1} counts, the first above 0",
                 given=repr(self.milestones),
             )
-        super().__init__(optimizer, interval)
+        super().__init__(optimizer, interval, last_epoch)
 
     def group_rate(self, index: int, initial_lr: float, t: int) -> float:
         present = bisect_right(self.milestones, t)

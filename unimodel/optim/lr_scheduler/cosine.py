@@ -11,11 +11,11 @@ from unimodel.optimizer import Optimizer
 class CosineAnnealingLR(LRScheduler):
     """From the initial rate down to ``eta_min`` along half a cosine in ``T_max`` epochs, and up again after."""
 
-    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, *, interval: str | None = "epoch") -> None:
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1, *, interval: str | None = "epoch") -> None:
         positive_count(T_max=T_max)
         self.T_max = T_max
         self.eta_min = eta_min
-        super().__init__(optimizer, interval)
+        super().__init__(optimizer, interval, last_epoch)
 
     def rate(self, initial_lr: float, t: int) -> float:
         return self.eta_min + (initial_lr - self.eta_min) * (1 + math.cos(math.pi * t / self.T_max)) / 2
@@ -32,12 +32,12 @@ class CosineAnnealingLR(LRScheduler):
 class CosineAnnealingWarmRestarts(LRScheduler):
     """Half a cosine from the initial rate down to ``eta_min`` in ``T_0`` epochs, then anew, each time ``T_mult`` times as long."""
 
-    def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, *, interval: str | None = "epoch") -> None:
+    def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1, *, interval: str | None = "epoch") -> None:
         positive_count(T_0=T_0, T_mult=T_mult)
         self.T_0 = T_0
         self.T_mult = T_mult
         self.eta_min = eta_min
-        super().__init__(optimizer, interval)
+        super().__init__(optimizer, interval, last_epoch)
 
     def rate(self, initial_lr: float, t: int) -> float:
         length = self.T_0

@@ -17,7 +17,7 @@ Each = float | Sequence[float]
 class _Cycle(LRScheduler):
     """A schedule of rate and momentum; the momentum is beta1 where the optimizer has betas. Setting it does not trace anew."""
 
-    def __init__(self, optimizer: Optimizer, cycle_momentum: bool, interval: str | None) -> None:
+    def __init__(self, optimizer: Optimizer, cycle_momentum: bool, interval: str | None, last_epoch: int) -> None:
         self.cycle_momentum = cycle_momentum
         if cycle_momentum and isinstance(optimizer, Optimizer) and not {"momentum", "betas"} & set(optimizer.defaults):
             raise DataError(
@@ -25,7 +25,7 @@ class _Cycle(LRScheduler):
                 given=type(optimizer).__name__,
                 remedy="pass cycle_momentum=False, or take SGD or Adam",
             )
-        super().__init__(optimizer, interval)
+        super().__init__(optimizer, interval, last_epoch)
 
     def momentum(self, index: int, t: int) -> float:
         raise NotImplementedError
@@ -60,6 +60,7 @@ class CyclicLR(_Cycle):
         cycle_momentum: bool = True,
         base_momentum: Each = 0.8,
         max_momentum: Each = 0.9,
+        last_epoch: int = -1,
         *,
         interval: str | None = "epoch",
     ) -> None:
@@ -80,7 +81,7 @@ class CyclicLR(_Cycle):
         self.step_ratio = step_size_up / self.total_size
         self.scale_fn, self.scale_mode = scale_fn, scale_mode
         self.base_momentum, self.max_momentum = base_momentum, max_momentum
-        super().__init__(optimizer, cycle_momentum, interval)
+        super().__init__(optimizer, cycle_momentum, interval, last_epoch)
 
     def _height(self, t: int) -> float:
         """Where in the cycle a count is: 0 at the base, the scale at the top."""
@@ -120,6 +121,7 @@ class OneCycleLR(_Cycle):
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,
         three_phase: bool = False,
+        last_epoch: int = -1,
         *,
         interval: str | None = "epoch",
     ) -> None:
@@ -145,7 +147,7 @@ class OneCycleLR(_Cycle):
             self.phases.append((total_steps - 1.0, "initial", "min", "max", "max"))
         else:
             self.phases.append((total_steps - 1.0, "max", "min", "base", "max"))
-        super().__init__(optimizer, cycle_momentum, interval)
+        super().__init__(optimizer, cycle_momentum, interval, last_epoch)
 
     def _phase(self, t: int) -> tuple[float, tuple[float, str, str, str, str]]:
         """The phase of a count, and how far in it the count is."""

@@ -12,11 +12,11 @@ from unimodel.optimizer import Optimizer
 class StepLR(LRScheduler):
     """The rate times ``gamma`` every ``step_size`` epochs."""
 
-    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, *, interval: str | None = "epoch") -> None:
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1, *, interval: str | None = "epoch") -> None:
         positive_count(step_size=step_size)
         self.step_size = step_size
         self.gamma = gamma
-        super().__init__(optimizer, interval)
+        super().__init__(optimizer, interval, last_epoch)
 
     def rate(self, initial_lr: float, t: int) -> float:
         return float(initial_lr * self.gamma ** (t // self.step_size))
@@ -28,12 +28,12 @@ class StepLR(LRScheduler):
 class MultiStepLR(LRScheduler):
     """The rate times ``gamma`` at each of the milestones."""
 
-    def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, *, interval: str | None = "epoch") -> None:
+    def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1, *, interval: str | None = "epoch") -> None:
         self.milestones = sorted(milestones)
         if any(not hasattr(m, "__index__") or m < 0 for m in self.milestones):
             raise DataError("milestones are counts of at least 0.", given=repr(self.milestones))
         self.gamma = gamma
-        super().__init__(optimizer, interval)
+        super().__init__(optimizer, interval, last_epoch)
 
     def rate(self, initial_lr: float, t: int) -> float:
         return float(initial_lr * self.gamma ** sum(m <= t for m in self.milestones))
@@ -45,9 +45,9 @@ class MultiStepLR(LRScheduler):
 class ExponentialLR(LRScheduler):
     """The rate times ``gamma`` every epoch."""
 
-    def __init__(self, optimizer: Optimizer, gamma: float, *, interval: str | None = "epoch") -> None:
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1, *, interval: str | None = "epoch") -> None:
         self.gamma = gamma
-        super().__init__(optimizer, interval)
+        super().__init__(optimizer, interval, last_epoch)
 
     def rate(self, initial_lr: float, t: int) -> float:
         return float(initial_lr * self.gamma**t)
@@ -59,11 +59,11 @@ class ExponentialLR(LRScheduler):
 class PolynomialLR(LRScheduler):
     """Down to 0 in ``total_iters`` epochs as ``(1 - t / total_iters) ** power``."""
 
-    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, *, interval: str | None = "epoch") -> None:
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1, *, interval: str | None = "epoch") -> None:
         positive_count(total_iters=total_iters)
         self.total_iters = total_iters
         self.power = power
-        super().__init__(optimizer, interval)
+        super().__init__(optimizer, interval, last_epoch)
 
     def rate(self, initial_lr: float, t: int) -> float:
         return float(initial_lr * self._left(t) ** self.power)

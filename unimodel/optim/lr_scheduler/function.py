@@ -13,9 +13,9 @@ Functions = Callable[[int], float] | Sequence[Callable[[int], float]]
 class LambdaLR(LRScheduler):
     """The initial rate times a function of the count, one for all groups or one for each."""
 
-    def __init__(self, optimizer: Optimizer, lr_lambda: Functions, *, interval: str | None = "epoch") -> None:
+    def __init__(self, optimizer: Optimizer, lr_lambda: Functions, last_epoch: int = -1, *, interval: str | None = "epoch") -> None:
         self.lr_lambda = lr_lambda
-        super().__init__(optimizer, interval)
+        super().__init__(optimizer, interval, last_epoch)
 
     def group_rate(self, index: int, initial_lr: float, t: int) -> float:
         return float(initial_lr * self.each_group("lr_lambda", self.lr_lambda, index)(t))
@@ -24,10 +24,10 @@ class LambdaLR(LRScheduler):
 class MultiplicativeLR(LRScheduler):
     """The rate times a function of the count, every epoch; one for all groups or one for each."""
 
-    def __init__(self, optimizer: Optimizer, lr_lambda: Functions, *, interval: str | None = "epoch") -> None:
+    def __init__(self, optimizer: Optimizer, lr_lambda: Functions, last_epoch: int = -1, *, interval: str | None = "epoch") -> None:
         self.lr_lambda = lr_lambda
         self._known: dict[int, tuple[int, float]] = {}
-        super().__init__(optimizer, interval)
+        super().__init__(optimizer, interval, last_epoch)
 
     def _factor(self, index: int, t: int) -> float:
         return float(self.each_group("lr_lambda", self.lr_lambda, index)(t))

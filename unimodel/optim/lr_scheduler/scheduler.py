@@ -12,17 +12,22 @@ from unimodel.optimizer import Optimizer
 class LRScheduler:
     """Base of schedules: ``rate(initial_lr, t)`` is the learning rate when t epochs (or steps) have passed.
 
+    ``last_epoch`` is where an earlier run ended, whose first rate is the optimizer's ``lr`` (or a group's ``initial_lr``); ``Trainer.load`` needs none of this.
     A subclass sets its own attributes before ``super().__init__``, which asks for the first rate, as in PyTorch.
     """
 
-    def __init__(self, optimizer: Optimizer, interval: str | None = "epoch") -> None:
+    def __init__(self, optimizer: Optimizer, interval: str | None = "epoch", last_epoch: int = -1) -> None:
         if not isinstance(optimizer, Optimizer):
             raise DataError("a schedule takes an optimizer, as in PyTorch.", given=type(optimizer).__name__)
         if interval not in ("epoch", "step", None):
             raise DataError("interval is 'epoch', 'step' or None.", given=repr(interval))
         self.optimizer = optimizer
         self.interval = interval
-        self.last_epoch = 0
+        if isinstance(last_epoch, bool) or not hasattr(last_epoch, "__index__") or last_epoch < -1:
+            raise DataError("last_epoch is the count that an earlier run ended at, or -1.", expected="an integer of at least -1", given=repr(last_epoch))
+        self.first = last_epoch + 1
+        """The count that a new run begins with."""
+        self.last_epoch = self.first
         optimizer.scheduler = self
         if optimizer.bound:
             self.apply()

@@ -10,13 +10,13 @@ from unimodel.optimizer import Optimizer
 class ConstantLR(LRScheduler):
     """The rate times ``factor`` for the first ``total_iters`` epochs."""
 
-    def __init__(self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, *, interval: str | None = "epoch") -> None:
+    def __init__(self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1, *, interval: str | None = "epoch") -> None:
         if not 0 <= factor <= 1:
             raise DataError("factor is a number in [0, 1].", given=repr(factor))
         positive_count(total_iters=total_iters)
         self.factor = factor
         self.total_iters = total_iters
-        super().__init__(optimizer, interval)
+        super().__init__(optimizer, interval, last_epoch)
 
     def rate(self, initial_lr: float, t: int) -> float:
         return initial_lr * self.factor if t < self.total_iters else initial_lr
@@ -29,7 +29,14 @@ class LinearLR(LRScheduler):
     """The rate times a factor that goes from ``start_factor`` to ``end_factor`` in ``total_iters`` epochs."""
 
     def __init__(
-        self, optimizer: Optimizer, start_factor: float = 1.0 / 3, end_factor: float = 1.0, total_iters: int = 5, *, interval: str | None = "epoch"
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+        *,
+        interval: str | None = "epoch",
     ) -> None:
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
             raise DataError("start_factor is in (0, 1], end_factor in [0, 1].", given=f"start_factor={start_factor}, end_factor={end_factor}")
@@ -37,7 +44,7 @@ class LinearLR(LRScheduler):
         self.start_factor = start_factor
         self.end_factor = end_factor
         self.total_iters = total_iters
-        super().__init__(optimizer, interval)
+        super().__init__(optimizer, interval, last_epoch)
 
     def rate(self, initial_lr: float, t: int) -> float:
         return initial_lr * self._factor(t)
