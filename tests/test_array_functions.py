@@ -116,6 +116,16 @@ def test_what_cannot_be_is_refused_while_tracing(message: str) -> None:
         run(REFUSED[message], X)
 
 
+def test_pytorchs_names_of_arguments_are_taken() -> None:
+    for name in ("sum", "softmax", "std", "argmax", "sort", "squeeze"):
+        x = X[:1] if name == "squeeze" else X
+        function = getattr(ops, name)
+        np.testing.assert_array_equal(function(x, dim=0), function(x, axis=0), err_msg=name)
+    np.testing.assert_array_equal(ops.mean(X, dim=1, keepdim=True), ops.mean(X, axis=1, keepdims=True))
+    np.testing.assert_array_equal(ops.concat([X, X], dim=1), np.concatenate([X, X], axis=1))
+    np.testing.assert_array_equal(ops.stack([X, X], dim=1), np.stack([X, X], axis=1))
+
+
 def test_methods_are_the_ops_of_their_names() -> None:
     """One program of all of them, against NumPy."""
     names = [

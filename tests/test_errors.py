@@ -176,9 +176,11 @@ def test_missing_arguments_are_pythons_own_errors() -> None:
     with pytest.raises(TypeError, match="missing a required argument: 'weight'"):
         um.run(lambda x: ops.linear(x), X)
     with pytest.raises(TypeError, match="unexpected keyword argument"):
-        um.run(lambda x: ops.softmax(x, dim=1), X)
+        um.run(lambda x: ops.softmax(x, axes=1), X)
     with pytest.raises(TypeError, match="multiple values"):
         um.run(lambda x: ops.softmax(x, 1, axis=1), X)
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        um.run(lambda x: ops.stack([x], dim=1, axis=1), X)
 
 
 def test_a_last_batch_of_one_sample_for_batch_norm() -> None:
