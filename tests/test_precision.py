@@ -83,3 +83,32 @@ def test_an_unknown_precision_is_refused_with_all_names() -> None:
 def test_an_unknown_compiler_is_refused_with_what_there_is() -> None:
     with pytest.raises(UnsupportedError, match=r"the backend numpy has no compiler of this name(.|\n)*auto, none(.|\n)*compile='xla'"):
         um.Trainer(um.nn.Linear(2, 1), backend="numpy", compile="xla")
+
+
+def test_skipped_steps_are_those_of_pytorchs_grad_scaler() -> None:
+    """A loop by hand with autocast and a GradScaler, from the same weights: as many steps overflow, and the others are Adam's first ones."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("unimodel_torch")
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((8, 3)).astype("float32"), rng.standard_normal((8, 2)).astype("float32")
+    model = um.nn.Sequential(um.nn.Linear(3, 4), um.nn.Tanh(), um.nn.Linear(4, 2))
+    scale = LossScale(init_scale=2.0**22, growth_interval=3)
+    trainer = um.Trainer(model, um.losses.MSELoss(), um.optim.Adam(lr=0.02), backend="torch", precision="fp16-mixed", loss_scale=scale)
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
+    net.load_state_dict({k: torch.tensor(v) for k, v in model.state_dict().items()})
+    optimizer, scaler = torch.optim.Adam(net.parameters(), lr=0.02), torch.amp.GradScaler("cpu", init_scale=2.0**22, growth_interval=3)
+    scales = []
+    for _ in range(14):
+        trainer.train_step((x, y))
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.float16):
+            prediction = net(torch.from_numpy(x))
+        scaler.scale(torch.nn.functional.mse_loss(prediction.float(), torch.from_numpy(y))).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        scales.append((trainer.loss_scale, scaler.get_scale()))
+    assert [ours for ours, _ in scales] == [theirs for _, theirs in scales]
+    steps = {int(state["step"]) for state in optimizer.state.values()}
+    assert steps == {trainer.optimizer.steps} and 0 < trainer.optimizer.steps < 14
+    for name, weight in net.state_dict().items():
+        np.testing.assert_allclose(model.state_dict()[name], weight.numpy(), atol=2e-3)

@@ -128,6 +128,12 @@ def test_a_stream_can_be_entered_anywhere(seed: int, purpose: str, first: int, c
     np.testing.assert_array_equal(random.bits(seed, purpose, 3, count, first), random.bits(seed, purpose, 3, first + count)[first:])
 
 
+def test_a_batch_beside_a_step_has_a_stream_of_its_own() -> None:
+    key = struct.unpack("<2Q", hashlib.blake2b(b"unimodel/1/3/noise", digest_size=16).digest())
+    assert tuple(int(w) for w in random.bits(3, "noise", random.beside(9, 2), 4)) == philox(key, (1, 0, 9, 2))
+    assert random.beside(9, 0) == 9, "which is the step itself"
+
+
 def test_uniform_numbers_are_uniform() -> None:
     x = random.uniform(1, "uniform", (200_000,))
     assert x.dtype == "float64" and x.min() >= 0 and x.max() < 1

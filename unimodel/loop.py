@@ -109,14 +109,14 @@ def forward(
 ) -> Iterator[tuple[Program, Any, float]]:
     """A forward program over a data set: for each batch the program, its results, and what the batch counts with.
 
-    A batch runs while the results of the one before are read.
+    A batch runs while the results of the one before are read. Each draws random numbers of its own, and none are those of a training step.
     """
     runtime = trainer._um_runtime
     last: tuple[Program, Any, float] | None = None
-    for batch, (leaves,) in batches(trainer, source, batch_size, False, 1, math.inf).items:
+    for count, (batch, (leaves,)) in enumerate(batches(trainer, source, batch_size, False, 1, math.inf).items, 1):
         program = trainer._program(kind, function, batch, leaves)
         runtime.check_indices(program, leaves)
-        handle = program.executable.run(program.arrange(leaves, runtime.seed, trainer._um_steps), program.numbers())
+        handle = program.executable.run(program.arrange(leaves, runtime.seed, random.beside(trainer._um_steps, count)), program.numbers())
         if last is not None:
             yield last[0], last[0].executable.read(last[1]), last[2]
         last = program, handle, weight_of(program, leaves)

@@ -1,7 +1,8 @@
 """Core's random numbers: weights, data order and dropout masks, the same on every backend and in every release.
 
 Version 1. A stream is named by (seed, purpose, step). Its bits are those of Philox4x64-10 (Salmon et al. 2011, "Parallel random numbers: as easy as
-1, 2, 3") as NumPy's bit generator gives them, with the 128-bit key ``blake2b("unimodel/1/<seed>/<purpose>")`` and the counter starting at (0, 0, step, 0).
+1, 2, 3") as NumPy's bit generator gives them, with the 128-bit key ``blake2b("unimodel/1/<seed>/<purpose>")`` and the counter starting at (0, 0, step, 0), or
+at (0, 0, step, i) for batch i, counted from 1, of an ``evaluate`` or ``predict`` after that step.
 NumPy keeps raw bits the same between releases, which it does not promise for its distributions; so all distributions are made here:
 
 * a mask's element i is True where the i-th 16-bit word (little-endian) is below ``round(keep * 65536)``;
@@ -36,8 +37,13 @@ Each = Callable[[Array], Array]
 def bits(seed: int, purpose: str, step: int, count: int, first: int = 0) -> Array:
     """``count`` 64-bit words of a stream from the word ``first`` on, uint64."""
     block, skipped = divmod(first, 4)
-    generator = np.random.Philox(counter=[block, 0, step, 0], key=_key(seed, purpose))
+    generator = np.random.Philox(counter=[block, 0, step % 2**64, step // 2**64], key=_key(seed, purpose))
     return np.asarray(generator.random_raw(skipped + count)[skipped:], np.uint64)
+
+
+def beside(step: int, batch: int) -> int:
+    """What names the streams of a batch, counted from 1, that is run after a step without being one, where a step is asked for."""
+    return step + batch * 2**64
 
 
 @functools.lru_cache(1024)

@@ -22,7 +22,7 @@ from unimodel.dim import Dim
 from unimodel.errors import BackendError, DataError, UnimodelError, UnsupportedError
 from unimodel.graph import FLOATS, Array, TensorSpec
 from unimodel.model import Model, State
-from unimodel.passes.precision import GROWN, PRECISIONS, SCALE, LossScale, as_bfloat16, lower_precision
+from unimodel.passes.precision import GROWN, PRECISIONS, SCALE, SKIPPED, LossScale, as_bfloat16, lower_precision
 from unimodel.tracing import Scalar, Traced, Variable, host_dtype, trace
 
 
@@ -128,7 +128,7 @@ class Runtime:
                     if state not in self.names:
                         self.add(prefix + path, state)
         if self.lower.scaled:
-            for name, number in ((SCALE, self.loss_scale.init_scale), (GROWN, 0.0)):
+            for name, number in ((SCALE, self.loss_scale.init_scale), (GROWN, 0.0), (SKIPPED, 0.0)):
                 self.add(name, State((), np.float64(number), "float32"))
 
     def _take(self, name: str, state: State) -> Array:

@@ -26,7 +26,7 @@ from unimodel.loss import Loss
 from unimodel.metrics import Metric
 from unimodel.model import Model, Parameter
 from unimodel.optimizer import Optimizer
-from unimodel.passes.precision import SCALE, LossScale
+from unimodel.passes.precision import SCALE, SKIPPED, LossScale
 from unimodel.progress import Progress
 from unimodel.results import PendingNumber, PendingResults, Totals
 from unimodel.runtime import Program, Runtime
@@ -259,18 +259,22 @@ class Trainer:
     def _run_steps(self, program: Program, batches: Sequence[list[Array]]) -> list[Any]:
         """Several steps of one program; returns their handles."""
         runtime, state = self._um_runtime, self.__dict__
+        calls = program.traced.calls.items()
+        skips = bool(calls) and runtime.lower.scaled  # whether a step may turn out to be no update, which is known once it has run
+        if skips and len(batches) > 1:
+            return [handle for leaves in batches for handle in self._run_steps(program, [leaves])]
         schedules = []
         for optimizer in self.optimizers.values():
             optimizer.belongs_to(runtime)
             if optimizer.scheduler is not None and optimizer.scheduler.interval == "step":
                 schedules.append(optimizer.scheduler)
-        calls = program.traced.calls.items()
         arranged, numbers = [], []
         for leaves in batches:
             arranged.append(program.arrange(leaves, runtime.seed, self._um_steps))
             numbers.append(program.numbers())
             for optimizer, updates in calls:
-                optimizer.advance(updates)
+                if not skips:
+                    optimizer.advance(updates)
             state["_um_steps"] += 1
             for scheduler in schedules:
                 scheduler.step()
@@ -279,9 +283,13 @@ class Trainer:
             for batch, scalars in zip(arranged, numbers, strict=True):
                 current.before_step(program.traced.graph, runtime.options, runtime.store, batch, scalars)
         try:
-            if len(batches) == 1:
-                return [program.executable.run(arranged[0], numbers[0])]
-            return program.executable.run_many(arranged, numbers)
+            if len(batches) > 1:
+                return program.executable.run_many(arranged, numbers)
+            handle = program.executable.run(arranged[0], numbers[0])
+            if skips and not runtime.store.read(SKIPPED):
+                for optimizer, updates in calls:
+                    optimizer.advance(updates)
+            return [handle]
         except UnimodelError:
             raise
         except Exception as error:

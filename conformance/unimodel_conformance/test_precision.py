@@ -97,6 +97,33 @@ def test_an_overflow_changes_nothing_but_the_scale(subject: Subject) -> None:
     assert last < first and trained.loss_scale < 2.0**39, "once the scale is low enough, training goes on"
 
 
+@pytest.mark.parametrize("way", ["train_step", "fit"])
+def test_a_skipped_step_is_no_update(subject: Subject, way: str) -> None:
+    """As with PyTorch's GradScaler: the first update that is carried out is number 1 to Adam's corrections, whatever was skipped before it."""
+
+    def net() -> um.Model:
+        return um.nn.Sequential(um.nn.Linear(3, 4), um.nn.Tanh(), um.nn.Linear(4, 2))
+
+    x, y = RNG.standard_normal((8, 3)).astype("float32"), np.array([0, 1] * 4)
+
+    def train(scale: float, steps: int) -> um.Trainer:
+        trained = um.Trainer(net(), um.losses.CrossEntropyLoss(), um.optim.Adam(lr=0.02), precision="fp16-mixed", loss_scale=LossScale(init_scale=scale))
+        if way == "fit":
+            trained.fit((x, y), epochs=steps, batch_size=8, shuffle=False, verbose=False)
+        else:
+            for _ in range(steps):
+                trained.train_step((x, y))
+        return trained
+
+    overflows = train(2.0**24, 12)
+    skipped = 12 - overflows.optimizer.steps
+    assert 0 < skipped < 9 and overflows.loss_scale == 2.0 ** (24 - skipped) and overflows.global_step == 12
+    sound = train(overflows.loss_scale, 12 - skipped)
+    assert sound.optimizer.steps == 12 - skipped
+    for name, array in sound.model.state_dict().items():
+        assert np.allclose(array, overflows.model.state_dict()[name], rtol=1e-5, atol=1e-6), f"{name}: other weights than without the steps that were skipped"
+
+
 def test_the_scale_grows_where_nothing_overflows(subject: Subject) -> None:
     trained = trainer("fp16-mixed", loss_scale=LossScale(init_scale=8.0, growth_interval=3))
     scales = [float(trained.train_step((X, Y))["loss"]) and trained.loss_scale for _ in range(7)]

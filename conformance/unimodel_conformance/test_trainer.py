@@ -205,6 +205,22 @@ def test_random_numbers_of_a_step(subject: Subject) -> None:
             assert abs(float(given[f"d{i}"]) - e) <= 1e-5 * max(1.0, abs(e)), f"draw {i} of step {step}"
 
 
+@pytest.mark.concerns("trainer", "random numbers")
+def test_random_numbers_of_a_batch_that_is_no_step(subject: Subject) -> None:
+    """Each batch of evaluate and of predict draws its own: what (seed, kind and place, step, number of the batch) name."""
+
+    class Noise(um.Model):
+        def forward(self, x: Any) -> Any:
+            return x + ops.random.normal(x.shape)
+
+    trainer = um.Trainer(Noise(), lambda p, t: ops.mean(p), backend=subject.name, seed=6)
+    x = np.zeros((4, 3), "float32")
+    wanted = np.concatenate([um.random.normal(6, "normal/0/Noise", (2, 3), um.random.beside(0, batch)) for batch in (1, 2)])
+    assert np.allclose(trainer.predict(x, batch_size=2), wanted, rtol=1e-5, atol=1e-6)
+    assert abs(trainer.evaluate((x, x), batch_size=2)["loss"] - wanted.mean()) < 1e-5
+    assert np.array_equal(trainer.predict(x, batch_size=2), trainer.predict(x, batch_size=2)), "the same call gives other numbers"
+
+
 # ------------------------------------------------------------------------------------------------- batches, means, weights
 
 

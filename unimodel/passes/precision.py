@@ -5,7 +5,7 @@ what moves elements about or is harmless takes what comes; everything else, soft
 float32. An op in neither list whose body multiplies matrices is taken apart first. State stays float32, so gradients and updates are float32 too.
 
 float16 has so little range that small gradients vanish: its loss is scaled up before it is differentiated and the gradients down after, and a step whose
-gradients overflow changes nothing. The scale is state of the program, so no step waits for the host to look at it.
+gradients overflow changes nothing. The scale is state of the program; after each step the trainer looks whether it was skipped, as PyTorch's GradScaler does.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ AS_GIVEN = frozenset([
 ])  # fmt: skip  # a table reads better in rows
 """Ops that take their tensors in the widest dtype among them, and give that."""
 
-SCALE, GROWN = "loss_scale/scale", "loss_scale/grown"
-"""State of a program whose loss is scaled: the present scale, and the steps since it changed."""
+SCALE, GROWN, SKIPPED = "loss_scale/scale", "loss_scale/grown", "loss_scale/skipped"
+"""State of a program whose loss is scaled: the present scale, the steps since it changed, and 1 if the last step changed nothing, for the host that counts updates."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _scaled(graph: Graph, how: LossScale) -> Graph:
     rewriter = Rewriter(visit, "float32")
     with recording(rewriter.trace):
         environment = {e.value: rewriter.trace.input(e.kind, e.name, e.spec) for e in graph.inputs}
-        scale, grown = (rewriter.trace.input("state", name, TensorSpec((), "float32")) for name in (SCALE, GROWN))
+        scale, grown, _ = (rewriter.trace.input("state", name, TensorSpec((), "float32")) for name in (SCALE, GROWN, SKIPPED))
         rewriter.run(graph.nodes, environment)
         sound: Any = rewriter.trace.constant(True, "bool")
         for each in finite:
@@ -208,6 +208,7 @@ def _scaled(graph: Graph, how: LossScale) -> Graph:
         enough = ops.greater_equal(count, float(how.growth_interval))
         larger = ops.where(enough, ops.multiply(scale, how.growth_factor), scale)
         news.append((SCALE, ops.where(sound, larger, ops.multiply(scale, how.backoff_factor)).value))
+        news.append((SKIPPED, ops.where(sound, ops.multiply(scale, 0.0), 1.0).value))
         news.append((GROWN, ops.where(ops.logical_and(sound, ops.logical_not(enough)), count, ops.multiply(count, 0.0)).value))
     return _graph(rewriter, graph, tuple(environment[v].value for v in graph.outputs), news)
 
