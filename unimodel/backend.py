@@ -139,6 +139,9 @@ class CompileOptions:
 class Store:
     """The state a trainer's programs share: native arrays by name, on the backend's device."""
 
+    keeps: ClassVar[Collection[str]] = ()
+    """Dtypes that NumPy lacks in which state can be kept: those that ``write_as`` takes."""
+
     def __init__(self, backend: Backend, arrays: Mapping[str, Array]) -> None:
         self.backend = backend
         self.arrays: dict[str, Any] = {}
@@ -151,6 +154,10 @@ class Store:
 
     def write(self, name: str, array: Array) -> None:
         self.arrays[name] = self.backend.from_numpy(np.ascontiguousarray(array).reshape(array.shape).copy())
+
+    def write_as(self, name: str, array: Array, dtype: str) -> None:
+        """As ``write``, to be kept in a dtype of ``keeps``, by later writes too. What is read is float32."""
+        raise NotImplementedError(f"{type(self).__name__} keeps nothing in {dtype}")
 
     def __contains__(self, name: str) -> bool:
         return name in self.arrays

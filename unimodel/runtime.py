@@ -118,6 +118,8 @@ class Runtime:
         self._programs: dict[Any, Program] = {}
         self._lock = threading.RLock()
         self.store = self.backend.store({})
+        self.kept_in = self.lower.low if self.lower.throughout and self.lower.low in self.store.keeps else ""
+        """The dtype of all floating state where it is one that NumPy lacks."""
         for key, model in self.models.items():
             prefix = f"{key}." if key else ""
             for path, module in model.named_modules():
@@ -146,7 +148,11 @@ class Runtime:
 
     def add(self, name: str, state: State) -> None:
         """Take one more cell; one after the other, so that the drawn numbers of only one are beside those on the backend."""
-        self.store.write(name, self._take(name, state))
+        array = self._take(name, state)
+        if self.kept_in and array.dtype.kind == "f":
+            self.store.write_as(name, array, self.kept_in)
+        else:
+            self.store.write(name, array)
         state.move(self.store, name)
 
     # change
@@ -209,7 +215,7 @@ class Runtime:
     def build(self, function: Callable[[Any], Any], batch: Any, specs: tuple[TensorSpec, ...], sizes: Mapping[str, int]) -> Program:
         """A function of a nest of tensors, whose leaves have these specs, traced and compiled over the state that lives here."""
         traced = trace(function, batch, names=self.names, float_dtype=self.float_dtype, sizes=sizes)
-        traced.graph = lower_precision(traced.graph, self.lower, self.loss_scale)
+        traced.graph = lower_precision(traced.graph, self.lower, self.loss_scale, self.kept_in)
         current = recording.current()
         if current is not None:
             current.graph(traced.graph)

@@ -67,7 +67,12 @@ class Server:
         key = message["key"]
         if key not in self.compiled:
             graph = unpack(message["graph"], {n.removeprefix("literal/"): a for n, a in arrays.items() if n.startswith("literal/")})
-            store = self.backend.store({e.name: inputs[e.name] for e in graph.of_kind("state")})
+            store = self.backend.store({})
+            for e in graph.of_kind("state"):
+                if e.spec.dtype in store.keeps:
+                    store.write_as(e.name, inputs[e.name], e.spec.dtype)
+                else:
+                    store.write(e.name, inputs[e.name])
             self.compiled[key] = graph, store, self.backend.compile(graph, store, CompileOptions(message["differentiation"]))
         graph, store, executable = self.compiled[key]
         for entry in graph.of_kind("state"):

@@ -77,12 +77,12 @@ def as_bfloat16(array: Array) -> Array:
     return np.where(np.isnan(array), array, rounded)
 
 
-def lower_precision(graph: Graph, precision: Precision, scale: LossScale) -> Graph:
-    """The graph in this precision; inputs and outputs keep their dtypes."""
+def lower_precision(graph: Graph, precision: Precision, scale: LossScale, kept_in: str = "") -> Graph:
+    """The graph in this precision; inputs and outputs keep their dtypes, but for floating state where that is kept in another."""
     if not precision.low:
         return graph
     trains = any(n.op is value_and_grad_op for n in graph.nodes)
-    graph = _rewritten(graph, _Autocast(precision.low, precision.throughout and not trains, precision.throughout), precision)
+    graph = _rewritten(graph, _Autocast(precision.low, precision.throughout and not trains, precision.throughout), precision, kept_in)
     return _scaled(graph, scale) if precision.scaled and trains else graph
 
 
@@ -95,8 +95,13 @@ class _Autocast:
     def visit(self, rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Tensor] | None:
         op, attrs = node.op, node.attrs
         if op is value_and_grad_op:
-            body = _rewritten(attrs["body"], _Autocast(self.low, self.regions_throughout, self.regions_throughout))
-            return rewriter.keep(node, self.original(node, inputs), {**attrs, "body": body})
+            given = [t if _kept(t, self.low) else o for t, o in zip(inputs, self.original(node, inputs), strict=True)]
+            dtypes = [None if t is None else t.dtype for t in given]
+            body = _rewritten(attrs["body"], _Autocast(self.low, self.regions_throughout, self.regions_throughout), dtypes=dtypes)
+            results = [v.spec for v in node.outputs]
+            for place, i in enumerate(attrs["wrt"], len(body.outputs)):  # gradients are as wide as what they are of
+                results[place] = results[place].with_dtype(dtypes[i] or results[place].dtype)
+            return rewriter.trace.emit(op, given, {**attrs, "body": body}, tuple(results))
         if bodies(node):
             return rewriter.keep(node, self.original(node, inputs), with_bodies(node, lambda body: _rewritten(body, self)))
         if op.name == "cast":
@@ -129,6 +134,11 @@ class _Autocast:
         return self.low if dtypes == {self.low} and fit else max({*dtypes, *(() if fit else ("float32",))}, key=FLOATS.index, default="")
 
 
+def _kept(tensor: Tensor | None, low: str) -> bool:
+    """Whether a tensor is state that is kept in the low dtype."""
+    return tensor is not None and tensor.dtype == low and tensor.value.producer is None
+
+
 def _number(tensor: Tensor) -> Value | None:
     """The single number that a tensor holds in every place."""
     value = tensor.value
@@ -153,16 +163,22 @@ def _multiplies(op: Op[Any], node: Node, float_dtype: str) -> bool:
     return any(n.op.name in LOW or (n.op.composite and _multiplies(n.op, n, float_dtype)) for n in body.nodes)
 
 
-def _rewritten(graph: Graph, autocast: _Autocast, rounded: Precision | None = None) -> Graph:
-    """``rewrite``, with results in the dtypes they had; with ``rounded`` new floating state is rounded where that is asked for throughout."""
+def _rewritten(graph: Graph, autocast: _Autocast, rounded: Precision | None = None, kept_in: str = "", dtypes: Sequence[str | None] | None = None) -> Graph:
+    """``rewrite``, with results in the dtypes they had. With ``rounded`` new floating state is rounded where that is asked for throughout.
+
+    Floating state is taken and given in ``kept_in``, where that is said, and inputs are taken in ``dtypes``.
+    """
     rewriter = Rewriter(autocast.visit, float_dtype_of(graph))
+    wanted = dtypes or [kept_in if e.kind == "state" and e.spec.dtype in FLOATS else None for e in graph.inputs]
     with recording(rewriter.trace):
-        environment = {e.value: rewriter.trace.input(e.kind, e.name, e.spec) for e in graph.inputs}
+        environment = {
+            e.value: rewriter.trace.input(e.kind, e.name, e.spec.with_dtype(dtype or e.spec.dtype)) for e, dtype in zip(graph.inputs, wanted, strict=True)
+        }
         rewriter.run(graph.nodes, environment)
         outputs = tuple(ops.astype(environment[v], v.spec.dtype).value for v in graph.outputs)
         news = [ops.astype(environment[v], e.spec.dtype) for e, v in graph.updates]
         if rounded is not None and rounded.throughout:
-            news = [ops.astype(ops.astype(t, rounded.low), t.dtype) if t.dtype in FLOATS else t for t in news]
+            news = [ops.astype(ops.astype(t, rounded.low), kept_in or t.dtype) if t.dtype in FLOATS else t for t in news]
     return _graph(rewriter, graph, outputs, [(e.name, t.value) for (e, _), t in zip(graph.updates, news, strict=True)])
 
 
@@ -170,7 +186,19 @@ def _graph(rewriter: Rewriter, graph: Graph, outputs: tuple[Value, ...], news: S
     inputs = rewriter.trace.root.inputs
     updates = tuple((inputs[name], value) for name, value in news)
     nodes = live_nodes(rewriter.trace.nodes, [*outputs, *(v for _, v in updates)])
-    return Graph(tuple(inputs.values()), nodes, outputs, updates, graph.output_names)
+    return Graph(tuple(inputs.values()), _narrowed_at_once(nodes, [v for _, v in updates]), outputs, updates, graph.output_names)
+
+
+def _narrowed_at_once(nodes: Sequence[Node], news: Sequence[Value]) -> Sequence[Node]:
+    """The nodes with casts of new state right behind what they cast, so that few of the wide numbers are there at a time."""
+    casts = {v.producer for v in news if v.producer is not None and v.producer.op.name == "cast"}
+    behind: dict[Node, list[Node]] = {}
+    for node in nodes:
+        maker = node.inputs[0].producer if node in casts and node.inputs[0] is not None else None
+        if maker is not None:
+            behind.setdefault(maker, []).append(node)
+    moved = {n for group in behind.values() for n in group}
+    return tuple(n for node in nodes if node not in moved for n in (node, *behind.get(node, ())))
 
 
 def _scaled(graph: Graph, how: LossScale) -> Graph:

@@ -24,7 +24,9 @@ def to_torch(array: Array, device: str) -> torch.Tensor:
 
 def to_numpy(value: Any, dtype: str | None = None) -> Array:
     """An array of the same numbers; a program's host numbers come out as 0-d arrays."""
-    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value, dtype)
+    if not isinstance(value, torch.Tensor):
+        return np.asarray(value, dtype)
+    return (value.float() if value.dtype is torch.bfloat16 else value).detach().cpu().numpy()
 
 
 class TorchStore(Store):
@@ -34,10 +36,19 @@ class TorchStore(Store):
     """
 
     version = 0
+    keeps = ("bfloat16",)
 
     def write(self, name: str, array: Array) -> None:
-        new = torch.tensor(np.asarray(array), device=self.backend.device)
+        self.take(name, torch.tensor(np.asarray(array), device=self.backend.device))
+
+    def write_as(self, name: str, array: Array, dtype: str) -> None:
+        self.take(name, torch.tensor(np.asarray(array), dtype=DTYPES[dtype], device=self.backend.device))
+
+    def take(self, name: str, new: torch.Tensor) -> None:
+        """A tensor of nobody else's as the state of this name."""
         old = self.arrays.get(name)
+        if old is not None and old.dtype is torch.bfloat16 and new.is_floating_point():
+            new = new.to(old.dtype)
         if old is not None and old.shape == new.shape and old.dtype == new.dtype:
             old.copy_(new)
         else:

@@ -22,7 +22,7 @@ from unimodel_torch.arrays import TorchStore, to_numpy, to_torch
 from unimodel_torch.inductor import Front, lowers_for_inductor, split
 from unimodel_torch.model import Compiled, Writer, fuse_bias, lowers, lowers_for_autograd
 from unimodel_torch.ops import lower
-from unimodel_torch.optimizer import Updates
+from unimodel_torch.optimizer import Updates, narrowed
 
 
 def differentiation(graph: Graph, options: CompileOptions) -> str:
@@ -49,7 +49,7 @@ class TorchExecutable(Executable):
         self.differentiation = differentiation(graph, options)
         native = self.differentiation == "native" and any(n.op is value_and_grad_op for n in graph.nodes)
         accepts = lowers_for_autograd if native else lowers_for_inductor if self.compiler == "inductor" else lowers
-        prepared = fuse_bias(prepare(graph, accepts, native_regions=native, native_control=True))
+        prepared = narrowed(fuse_bias(prepare(graph, accepts, native_regions=native, native_control=True)))
         backend.check(prepared.nodes)
         self.dtypes = [np.dtype(e.spec.dtype) for e in prepared.of_kind("batch")]
         self.front: Front | None = None
