@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,49 @@ def test_weights_are_kept_in_float32(subject: Subject, precision: str) -> None:
     assert {a.dtype.name for n, a in state.items() if "num_batches" not in n} == {"float32"}
     rounded = all(np.array_equal(a, as_bfloat16(a)) for n, a in state.items() if "num_batches" not in n)
     assert rounded == (precision == "bf16-true")
+
+
+def test_rounded_state_goes_through_a_checkpoint(subject: Subject, tmp_path: Path) -> None:
+    """Whether a backend keeps it in bfloat16 or in float32 memory: what is saved, read and written is float32."""
+    whole = trainer("bf16-true")
+    wanted = curve(whole)
+    begun = trainer("bf16-true")
+    for _ in range(5):
+        begun.train_step((X, Y))
+    begun.save(tmp_path / "run.um")
+    resumed = trainer("bf16-true").load(tmp_path / "run.um")
+    assert [float(resumed.train_step((X, Y))["loss"]) for _ in range(STEPS - 5)] == wanted[5:].tolist()
+    single = trainer("float32").load(tmp_path / "run.um")
+    assert all(np.array_equal(a, single.model.state_dict()[n]) for n, a in begun.model.state_dict().items())
+    begun.model.load_state_dict(whole.model.state_dict())
+    assert all(np.array_equal(a, whole.model.state_dict()[n]) for n, a in begun.model.state_dict().items())
+
+
+@pytest.mark.parametrize("optimizer", [um.optim.SGD(lr=0.1), um.optim.SGD(lr=0.1, momentum=0.9), um.optim.Adam(amsgrad=True), um.optim.Adagrad()], ids=repr)
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_rounded_state_is_updated_in_float32(subject: Subject, optimizer: um.Optimizer, clip: float | None) -> None:
+    """A step from rounded weights is the one of float32 from these, rounded; but for the gradient, which is of a pass in bfloat16."""
+
+    class Product(um.Model):
+        """Its gradient is x, whatever w is, and exact in bfloat16."""
+
+        def __init__(self) -> None:
+            self.w = um.Parameter(np.linspace(-1.0, 1.0, 8, dtype="float32"))
+
+        def forward(self, x: Any) -> Any:
+            return ops.sum(x * self.w)
+
+    x = np.array([1.0, -0.5, 0.25, 2.0, 1.5, -1.0, 0.125, 3.0], "float32")
+    weights = []
+    for precision in ("float32", "bf16-true"):
+        model = Product()
+        model.w.data = as_bfloat16(model.w.data)
+        one = um.Trainer(model, lambda p, t: p, copy.deepcopy(optimizer), precision=precision, clip_grad_norm=clip)
+        one.train_step((x, np.zeros(8, "float32")))
+        weights.append(model.w.data)
+    full, low = weights
+    assert np.abs(full - as_bfloat16(np.linspace(-1.0, 1.0, 8, dtype="float32"))).max() > 1e-4
+    assert (np.abs(as_bfloat16(full) - low) <= 2.0**-7 * np.abs(full)).all(), "further apart than one rounding"
 
 
 def test_an_overflow_changes_nothing_but_the_scale(subject: Subject) -> None:

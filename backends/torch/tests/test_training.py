@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import unimodel as um
 
@@ -69,3 +70,20 @@ def test_float32_is_near(task: str) -> None:
     losses, _ = train(task, "momentum", "torch", "float32")
     expected, _ = train(task, "momentum", "numpy", "float64")
     np.testing.assert_allclose(losses, expected, atol=1e-3 * expected[0])
+
+
+def test_state_in_bfloat16_is_updated_where_it_lives() -> None:
+    """bf16-true: weights and Adam's averages take two bytes a number, the kernel gets them as they are, and the module handed out has them too."""
+    model = um.nn.Sequential(um.nn.Linear(4, 8), um.nn.ReLU(), um.nn.Linear(8, 2))
+    trainer = um.Trainer(model, um.losses.CrossEntropyLoss(), um.optim.AdamW(lr=1e-2), backend="torch", precision="bf16-true")
+    x, y = np.random.default_rng(0).standard_normal((16, 4)).astype("float32"), np.arange(16) % 2
+    losses = [float(trainer.train_step((x, y))["loss"]) for _ in range(30)]
+    assert losses[-1] < 0.8 * losses[0]
+    state = trainer._um_runtime.store.arrays
+    assert len(state) == 12 and {t.dtype for t in state.values()} == {torch.bfloat16}
+    ((_, program),) = trainer._um_runtime.programs()
+    (update,) = (line for line in program.executable.source.splitlines() if "_fused_adamw_(" in line)
+    assert "[state_0_weight, state_0_bias, state_2_weight, state_2_bias]" in update, "the kernel gets something else than the state"
+    module = trainer.native(x)
+    assert {p.dtype for p in module.parameters()} == {torch.bfloat16}
+    np.testing.assert_allclose(module(torch.from_numpy(x)).detach().numpy(), trainer.predict(x), rtol=1e-6)
