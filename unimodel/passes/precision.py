@@ -189,7 +189,7 @@ def _graph(rewriter: Rewriter, graph: Graph, outputs: tuple[Value, ...], news: S
     return Graph(tuple(inputs.values()), _narrowed_at_once(nodes, [v for _, v in updates]), outputs, updates, graph.output_names)
 
 
-def _narrowed_at_once(nodes: Sequence[Node], news: Sequence[Value]) -> Sequence[Node]:
+def _narrowed_at_once(nodes: Sequence[Node], news: Sequence[Value]) -> tuple[Node, ...]:
     """The nodes with casts of new state right behind what they cast, so that few of the wide numbers are there at a time."""
     casts = {v.producer for v in news if v.producer is not None and v.producer.op.name == "cast"}
     behind: dict[Node, list[Node]] = {}
