@@ -18,6 +18,7 @@ from unimodel_conformance import tables
 import unimodel as um
 from unimodel.coverage import MANNERS, forward_graph, manner_of_graph, manner_of_op
 from unimodel.graph import Graph, TensorSpec
+from unimodel.omissions import OMITTED
 from unimodel.ops import catalogue
 from unimodel.plugins import load
 
@@ -64,6 +65,18 @@ def coverage() -> str:
         counts = [f"{b} {sum(c[i] != 'refused' for _, c in cells)}" for i, b in enumerate(BACKENDS)]
         lines += ["", f"## {title}", "", f"Of {len(cells)}: {', '.join(counts)}.", "", f"| | {' | '.join(BACKENDS)} |", f"|---|{'---|' * len(BACKENDS)}"]
         lines += [f"| `{name}` | {' | '.join(c)} |" for name, c in cells]
+    lines += [
+        "",
+        "## Left out on purpose",
+        "",
+        "What PyTorch or the Array API standard has and this library has not, and why, or what to write instead; asking for such a name says the same.",
+    ]
+    for room, names in OMITTED.items():
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in names.items():
+            by_reason.setdefault(reason, []).append(name)
+        lines += ["", f"| in `{room}` | why, or what instead |", "|---|---|"]
+        lines += [f"| {', '.join(f'`{n}`' for n in found)} | {reason} |" for reason, found in by_reason.items()]
     return "\n".join(lines) + "\n"
 
 

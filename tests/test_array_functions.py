@@ -70,6 +70,55 @@ def test_indexing_by_a_mask_names_where() -> None:
     assert "um.ops.where" in str(caught.value)
 
 
+@pytest.mark.parametrize("mode", ["set", "add", "multiply", "divide"])
+def test_updating_where_a_mask_says(mode: str) -> None:
+    mask, rows = X > 0.1, np.arange(X.shape[0]) % 2 == 0
+    change = {"set": lambda x, v: v + 0 * x, "add": np.add, "multiply": np.multiply, "divide": np.divide}[mode]
+    np.testing.assert_allclose(run(lambda x: getattr(x.at[x > 0.1], mode)(3.0), X), np.where(mask, change(X, 3.0), X), rtol=1e-6)
+    np.testing.assert_allclose(run(lambda x: getattr(x.at[rows], mode)(2.0 * x + 5.0), X), np.where(rows[:, None], change(X, 2 * X + 5), X), rtol=1e-5)
+
+
+def test_a_mask_of_another_shape_is_refused() -> None:
+    for key, value in ((np.ones(X.shape[0] + 1, bool), 1.0), (np.ones(X.shape, bool), np.ones((2, *X.shape)))):
+        with pytest.raises(ShapeError, match="a mask has the shape of what it chooses from"):
+            run(lambda x, key=key, value=value: x.at[key].set(value), X)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (3, 4), (3, 3), (2, 4, 2), (2, 2, 4)])
+def test_least_squares_are_numpys(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal(shape), rng.standard_normal((*shape[:-1], 2))
+    x, left = run(lambda a, b: tuple(ops.lstsq(a, b)), a, b)
+    np.testing.assert_allclose(x, np.linalg.pinv(a) @ b, atol=1e-12)
+    np.testing.assert_allclose(left, ((b - a @ x) ** 2).sum(-2), atol=1e-12)
+    if len(shape) == 2:
+        np.testing.assert_allclose(run(lambda a, b: ops.lstsq(a, b).solution, a, b[:, 0]), x[:, 0], atol=1e-12)
+    with pytest.raises(ShapeError, match="another number of rows"):
+        run(lambda a, b: ops.lstsq(a, b).solution, a, b[..., 1:, :])
+
+
+@pytest.mark.parametrize("p", [None, "fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf])
+def test_condition_numbers_are_numpys(p: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((2, 3, 3))
+    np.testing.assert_allclose(run(lambda x: ops.matrix_cond(x, p), x), [np.linalg.cond(m, p) for m in x], rtol=1e-9)
+
+
+def test_what_is_among_the_elements() -> None:
+    x = np.array([[1, 5, 2], [7, 2, 0]])
+    for invert in (False, True):
+        np.testing.assert_array_equal(run(lambda x, invert=invert: ops.isin(x, np.array([2, 7]), invert=invert), x), np.isin(x, [2, 7], invert=invert))
+
+
+def test_functions_with_the_rank_in_their_name_are_those_of_any_rank() -> None:
+    x = np.random.default_rng(0).standard_normal((1, 2, 6, 6))
+    values, indices = run(lambda x: ops.adaptive_max_pool2d(x, 3, return_indices=True), x)
+    np.testing.assert_array_equal(values, run(lambda x: ops.max_pool2d(x, 2), x))
+    np.testing.assert_array_equal(run(lambda v, i: ops.max_unpool2d(v, i, 2), values, indices).sum(), values.sum())
+    np.testing.assert_array_equal(run(lambda x: ops.adaptive_avg_pool2d(x, 2), x), ops.avg_pool2d(x, 3))
+    np.testing.assert_allclose(run(lambda x: ops.lp_pool2d(x, 2.0, 2), x), np.sqrt(4 * ops.avg_pool2d(x * x, 2)), rtol=1e-12)
+    assert ops.dropout2d(x, 0.5, training=False) is x and ops.feature_alpha_dropout(x, 0.5, training=False) is x
+
+
 def test_writing_in_place_names_at() -> None:
     def function(x: Any) -> Any:
         x[0] = 1.0

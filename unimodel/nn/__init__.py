@@ -69,6 +69,7 @@ from unimodel.nn.pooling import (
 )
 from unimodel.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from unimodel.nn.transformer import Transformer, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer
+from unimodel.omissions import missing
 
 __all__ = [
     "CELU",
@@ -192,3 +193,5 @@ __all__ = [
     "ZeroPad2d",
     "ZeroPad3d",
 ]
+
+__getattr__ = missing("um.nn")

@@ -8,6 +8,7 @@ Rules refer to other ops through this module, so that the files below can be rea
 from inspect import signature as _signature
 from types import FunctionType as _FunctionType
 
+from unimodel.omissions import missing as _missing
 from unimodel.ops import random as random
 from unimodel.ops.activation import *
 from unimodel.ops.adaptive import *
@@ -54,3 +55,5 @@ from unimodel.ops.trigonometry import *
 for _name, _function in list(globals().items()):  # what is no op of its own takes PyTorch's names of arguments as ops do
     if isinstance(_function, _FunctionType) and not _name.startswith("_") and "axis" in _signature(_function).parameters:
         globals()[_name] = _takes_either_name(_function)
+
+__getattr__ = _missing("um.ops")

@@ -15,7 +15,13 @@ from unimodel.tracing import Tensor
 
 __all__ = [
     "adaptive_avg_pool",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
     "adaptive_max_pool",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
 ]
 
 
@@ -90,3 +96,7 @@ def _windows(x: Tensor, before: Sequence[int], after: Sequence[int]) -> tuple[Te
         place[i], place[rank + i] = line.shape
         flat = flat * before[i] + line.reshape(place)
     return ops.reshape(ops.permute_dims(x, tuple(order)), (*x.shape[:2], *after, -1)), flat.reshape(*after, -1)
+
+
+adaptive_avg_pool1d = adaptive_avg_pool2d = adaptive_avg_pool3d = adaptive_avg_pool  # the rank is the input's
+adaptive_max_pool1d = adaptive_max_pool2d = adaptive_max_pool3d = adaptive_max_pool

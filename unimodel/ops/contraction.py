@@ -22,6 +22,7 @@ __all__ = [
     "diagonal",
     "einsum",
     "kron",
+    "matrix_cond",
     "matrix_norm",
     "matrix_power",
     "outer",
@@ -244,3 +245,14 @@ def matrix_norm(x: Any, keepdims: bool = False, ord: float | str = "fro") -> Ten
     else:
         raise ShapeError("this norm is not known.", expected="'fro', 'nuc', 1, -1, 2, -2, inf or -inf", given=repr(ord))
     return ops.reshape(found, (*x.shape[:-2], 1, 1)) if keepdims else found
+
+
+def matrix_cond(x: Any, p: float | str | None = None) -> Tensor:
+    """How far errors grow when a system with these matrices is solved: by default the largest singular value over the smallest, else ``norm(x) * norm(inv(x))`` for a
+    norm that ``matrix_norm`` knows. PyTorch's ``linalg.cond``; infinite for a singular matrix with p=None, where the others refuse or overflow as the backend does."""
+    x = ops.asarray(x)
+    if p is None or p in (2, -2):
+        values = ops.svdvals(x)
+        largest, smallest = ops.max(values, axis=-1), ops.min(values, axis=-1)
+        return smallest / largest if p == -2 else largest / smallest
+    return matrix_norm(x, ord=p) * matrix_norm(ops.inv(x), ord=p)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from math import e, inf, nan, pi
 from typing import Any
 
 import unimodel.ops as ops
@@ -18,16 +19,24 @@ __all__ = [
     "arange",
     "asarray",
     "constant",
+    "e",
     "extent",
     "eye",
     "full",
     "full_like",
+    "inf",
     "iota",
+    "nan",
+    "newaxis",
     "ones",
     "ones_like",
+    "pi",
     "zeros",
     "zeros_like",
 ]
+
+newaxis = None
+"""A new dimension of size 1, in an index; the constants e, inf, nan and pi are the standard's too."""
 
 
 @primitive(samples=[Sample(value=2.5, dtype="float32", gradient=False), Sample(value=3, dtype="int64", gradient=False)])

@@ -14,6 +14,10 @@ from unimodel.tracing import Tensor
 __all__ = [
     "alpha_dropout",
     "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "feature_alpha_dropout",
     "feature_dropout",
 ]
 
@@ -51,3 +55,11 @@ def alpha_dropout(x: Any, p: float = 0.5, training: bool = True, lead: int | Non
         return x * 0.0
     scale = 1.0 / math.sqrt((ALPHA * ALPHA * p + 1.0) * (1.0 - p))
     return ops.where(_lead_mask(x, 1.0 - p, lead), scale * x, -ALPHA * scale) + ALPHA * scale * p
+
+
+dropout1d = dropout2d = dropout3d = feature_dropout  # the rank is the input's
+
+
+def feature_alpha_dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
+    """``alpha_dropout`` of whole channels of (N, C, *)."""
+    return alpha_dropout(x, p, training, lead=2)

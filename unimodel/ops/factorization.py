@@ -8,7 +8,7 @@ Gradient rules: Giles 2008 (triangular systems, Cholesky), Townsend 2016 (singul
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import unimodel.ops as ops
 from unimodel.errors import ShapeError
@@ -26,6 +26,7 @@ __all__ = [
     "eigh",
     "eigvalsh",
     "inv",
+    "lstsq",
     "matrix_rank",
     "pinv",
     "qr",
@@ -301,3 +302,31 @@ def pinv(x: Any, rtol: float | None = None) -> Tensor:
     none = ops.less_equal(s, _least(x, rtol) * ops.max(s, axis=-1, keepdims=True))
     inverse = ops.where(none, 0.0, 1.0 / ops.where(none, 1.0, s))
     return ops.matmul(ops.matrix_transpose(vh), ops.expand_dims(inverse, -1) * ops.matrix_transpose(u))
+
+
+class LeastSquares(NamedTuple):
+    """What ``lstsq`` finds: the solution, and the squared lengths of what it leaves over."""
+
+    solution: Any
+    residuals: Any
+
+
+def lstsq(A: Any, B: Any) -> LeastSquares:
+    """The X for which ``A @ X`` is nearest to ``B``; of several the shortest. A (..., m, n) has full rank, B is (..., m, k) or, without batch, (m,).
+
+    ``residuals`` (..., k) are the columns' squared lengths of ``B - A @ X``. By QR, as PyTorch's driver "gels"; where A may lack rank, ``pinv(A) @ B`` is the shortest X.
+    """
+    a, b = ops.asarray(A), ops.asarray(B)
+    need_float(a.spec, "a matrix")
+    column = b.ndim == 1
+    b = ops.expand_dims(b, 1) if column else b
+    if a.ndim < 2 or b.ndim < 2 or not sizes_agree(a.shape[-2], b.shape[-2]):
+        raise ShapeError("B has another number of rows than A.", expected="A (..., m, n), B (..., m, k) or (m,)", given=f"{a.spec} and {b.spec}")
+    if a.shape[-2] >= a.shape[-1]:
+        q, r = qr(a)
+        x = solve_triangular(r, ops.matmul(q.mT, b), upper=True)
+    else:
+        q, r = qr(a.mT)
+        x = ops.matmul(q, solve_triangular(r.mT, b, upper=False))
+    left = ops.sum(ops.square(b - ops.matmul(a, x)), axis=-2)
+    return LeastSquares(ops.squeeze(x, -1), ops.squeeze(left, -1)) if column else LeastSquares(x, left)

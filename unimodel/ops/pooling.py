@@ -29,12 +29,18 @@ __all__ = [
     "avg_pool3d",
     "avg_pool_gradient",
     "lp_pool",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "max_pool",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
     "max_pool_gradient",
     "max_unpool",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
 ]
 
 
@@ -292,3 +298,7 @@ def max_unpool(input: Any, indices: Any, kernel_size: Any, stride: Any = None, p
     flat, places = ops.reshape(input, (*lead, -1)), ops.reshape(indices, (*lead, -1))
     total, count = (ops.take_along_axis_gradient(t, places, axis=2, size=plane) for t in (flat, ops.ones_like(flat)))
     return ops.reshape(total / ops.maximum(count, 1.0), (*lead, *spatial))
+
+
+lp_pool1d = lp_pool2d = lp_pool3d = lp_pool
+max_unpool1d = max_unpool2d = max_unpool3d = max_unpool

@@ -9,7 +9,7 @@ import unimodel.ops as ops
 from unimodel.dim import Size, product
 from unimodel.errors import ShapeError, UnsupportedError
 from unimodel.ops.indexing import cut, getitem
-from unimodel.ops.rules import axis_index, known
+from unimodel.ops.rules import axis_index, known, shapes_agree
 from unimodel.tracing import Tensor
 
 __all__ = [
@@ -149,19 +149,34 @@ def index_update(x: Any, key: Any, value: Any, mode: str = "set") -> Tensor:
     """``x`` with ``x[key]`` replaced by ``value``, which broadcasts to it: what ``x[key] = value`` would do, as a new tensor (``x.at[key].set(value)``).
 
     ``mode``: "set" (of equal indices the last counts), or "add" (they add up), "multiply" and "divide" (of equal indices the last counts).
-    ``key`` is whatever indexing takes. A boolean mask is what ``ops.where(mask, value, x)`` is for.
+    ``key`` is whatever indexing takes, or a boolean mask of x's first dimensions; then ``value`` broadcasts to x itself, of which the mask chooses.
     """
     x = ops.asarray(x)
+    if mode not in ("set", "add", "multiply", "divide"):
+        raise ShapeError("this update is not known.", expected="'set', 'add', 'multiply' or 'divide'", given=repr(mode))
+    if str(getattr(key, "dtype", "")) == "bool":
+        return _masked_update(x, ops.asarray(key), ops.astype(ops.asarray(value), x.dtype), mode)
     count = product(x.shape)
     places = getitem(ops.reshape(ops.arange(count), x.shape), key)
     value = ops.broadcast_to(ops.astype(ops.asarray(value), x.dtype), places.shape)
     if mode in ("multiply", "divide"):
         value = x[key] * value if mode == "multiply" else x[key] / value
     flat, where, value = ops.ravel(x), ops.ravel(places), ops.ravel(value)
-    if mode not in ("set", "add", "multiply", "divide"):
-        raise ShapeError("this update is not known.", expected="'set', 'add', 'multiply' or 'divide'", given=repr(mode))
     changed = scatter_add(flat, 0, where, value) if mode == "add" else scatter(flat, 0, where, value)
     return ops.reshape(changed, x.shape)
+
+
+def _masked_update(x: Tensor, mask: Tensor, value: Tensor, mode: str) -> Tensor:
+    if mask.ndim > x.ndim or not shapes_agree(mask.shape, x.shape[: mask.ndim]) or not mask.ndim > 0 or value.ndim > x.ndim:
+        raise ShapeError(
+            "a mask has the shape of what it chooses from, and the value broadcasts to it.",
+            expected=f"a mask of the first dimensions of {x.shape}, a value that broadcasts to {x.shape}",
+            given=f"mask {mask.shape}, value {value.shape}",
+            remedy="how many elements a mask chooses is not known while tracing: give a value for each place, chosen or not",
+        )
+    value = ops.broadcast_to(value, x.shape)
+    new = value if mode == "set" else x + value if mode == "add" else x * value if mode == "multiply" else x / value
+    return ops.where(ops.reshape(mask, (*mask.shape, *[1] * (x.ndim - mask.ndim))), new, x)
 
 
 # ------------------------------------------------------------------------------------- shapes that would depend on the values

@@ -22,6 +22,7 @@ __all__ = [
     "arg_sort",
     "argsort",
     "bucketize",
+    "isin",
     "kthvalue",
     "median",
     "quantile",
@@ -124,3 +125,10 @@ def searchsorted(x1: Any, x2: Any, side: str = "left") -> Tensor:
 def bucketize(input: Any, boundaries: Any, right: bool = False) -> Tensor:
     """PyTorch's ``searchsorted`` with the arguments the other way round; with ``right`` a bound belongs to the bucket above it."""
     return searchsorted(boundaries, input, "right" if right else "left")
+
+
+def isin(x1: Any, x2: Any, *, invert: bool = False) -> Tensor:
+    """Whether each element of ``x1`` is among those of ``x2``; of x1's shape, bool."""
+    x1, x2 = ops.asarray(x1), ops.asarray(x2)
+    found = ops.any(ops.equal(ops.expand_dims(x1, x1.ndim), ops.reshape(x2, (-1,))), axis=-1)
+    return ops.logical_not(found) if invert else found

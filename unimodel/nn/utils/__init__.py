@@ -2,3 +2,6 @@
 
 from unimodel.nn.utils import parametrizations as parametrizations
 from unimodel.nn.utils import rnn as rnn
+from unimodel.omissions import missing
+
+__getattr__ = missing("um.nn.utils")

@@ -16,11 +16,12 @@ import numpy as np
 from unimodel import ops
 from unimodel.errors import DataError, ShapeError
 from unimodel.graph import INTEGERS, Array
+from unimodel.omissions import missing
 from unimodel.ops.rules import known, sizes_agree
 from unimodel.tensor_operators import TensorLike
 from unimodel.tracing import Tensor
 
-__all__ = ["PackedSequence", "pack_padded_sequence", "pad_packed_sequence", "pad_sequence", "unpad_sequence"]
+__all__ = ["PackedSequence", "pack_padded_sequence", "pack_sequence", "pad_packed_sequence", "pad_sequence", "unpad_sequence"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,11 @@ def pad_sequence(sequences: Sequence[Any], batch_first: bool = False, padding_va
     return padded if batch_first else np.swapaxes(padded, 0, 1)
 
 
+def pack_sequence(sequences: Sequence[Any], enforce_sorted: bool = True) -> PackedSequence:
+    """Arrays of different lengths as a packed sequence; they are known while tracing, as constants are."""
+    return pack_padded_sequence(pad_sequence(sequences), np.array([len(s) for s in sequences]), enforce_sorted=enforce_sorted)
+
+
 def unpad_sequence(padded_sequences: Any, lengths: Any, batch_first: bool = False) -> list[Array]:
     """The sequences of a padded array, each of its own length. For looking at results, with NumPy."""
     padded = np.asarray(padded_sequences)
@@ -119,3 +125,6 @@ def checked_lengths(lengths: Any, padded: Any, batch_first: bool) -> Any:
             remedy="pad the sequences to the longest (um.nn.utils.rnn.pad_sequence)",
         )
     return ops.take(np.arange(known(longest) + 1), ops.astype(lengths, "int64"))  # itself; but so it is an index, whose range is looked at on the host
+
+
+__getattr__ = missing("um.nn.utils.rnn")

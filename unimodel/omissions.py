@@ -1,0 +1,111 @@
+"""What PyTorch or the Array API standard has and this library leaves out on purpose: why, and what to write instead.
+
+Asking a module for such a name says so, where Python would say only that there is none; docs/coverage.md shows the table, and a test compares it with the lists of
+names of both sides, so that nothing is missing unsaid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from unimodel.errors import UnsupportedError
+
+
+class OmittedError(UnsupportedError, AttributeError):
+    """A name that is left out on purpose; ``hasattr`` is False for it, as for any that does not exist."""
+
+
+_LAZY = "a layer's sizes are those that its parameters have before any data is seen: give them, as the layer without Lazy takes them"
+_INSIDE = "it is no part of PyTorch's public surface"
+_DEPRECATED = "PyTorch itself has replaced it"
+_INDICES = "call it without _with_indices and with return_indices=True"
+_LAYER = "call the layer: it has the weights and the statistics that the function would be given"
+_LOSS = "the loss's class is the function: um.losses.{}()(input, target), with reduction= as PyTorch's"
+_COMPLEX = "tensors are real, because not every backend has complex numbers"
+_VALUES = "its result's shape would depend on values, which a program that is traced once cannot have"
+_FUSED = "fusing is the backend's own matter: write the layers, and each backend takes what kernels it has"
+_TRACED = "parameters are state of a trainer, and nothing changes them beside its step"
+
+OMITTED: dict[str, dict[str, str]] = {
+    "um.nn": {
+        **{
+            f"Lazy{name}": _LAZY
+            for name in ("Linear", *(f"{kind}{rank}d" for kind in ("BatchNorm", "Conv", "ConvTranspose", "InstanceNorm") for rank in (1, 2, 3)))
+        },
+        "Module": "it is um.Model here",
+        "Container": _DEPRECATED,
+        "RNNBase": f"{_INSIDE}: take RNN, LSTM or GRU",
+        "RNNCellBase": f"{_INSIDE}: take RNNCell, LSTMCell or GRUCell",
+        "CrossMapLRN2d": "take LocalResponseNorm. PyTorch's CrossMapLRN2d never takes the first channel out of its running sum (2.13), and so differs from it and from the paper",
+        "DataParallel": "one Trainer trains on one device",
+        "SyncBatchNorm": "one Trainer trains on one device, where batch norm sees the whole batch: take BatchNorm2d",
+        "LinearCrossEntropyLoss": f"{_FUSED}: Linear, then um.losses.CrossEntropyLoss",
+        "NLLLoss2d": f"{_DEPRECATED}: um.losses.NLLLoss",
+    },
+    "um.optim": {
+        "LBFGS": "it evaluates the loss as often as its line search asks, through a closure; a training step is traced once and its number of evaluations is fixed. Take Adam, or find the minimum "
+        "with scipy.optimize over a function that calls a Trainer's step",
+        "SparseAdam": "gradients are dense, and a row with gradient 0 cannot be told from one that was not used, whose moments SparseAdam would leave alone: take Adam, or SGD, which "
+        "leaves such rows alone",
+    },
+    "um.ops": {
+        **{
+            f"{name}_loss": _LOSS.format(kind)
+            for name, kind in {
+                "l1": "L1Loss", "mse": "MSELoss", "huber": "HuberLoss", "smooth_l1": "SmoothL1Loss", "nll": "NLLLoss", "poisson_nll": "PoissonNLLLoss",
+                "gaussian_nll": "GaussianNLLLoss", "ctc": "CTCLoss", "cosine_embedding": "CosineEmbeddingLoss", "hinge_embedding": "HingeEmbeddingLoss",
+                "margin_ranking": "MarginRankingLoss", "multi_margin": "MultiMarginLoss", "multilabel_margin": "MultiLabelMarginLoss",
+                "multilabel_soft_margin": "MultiLabelSoftMarginLoss", "soft_margin": "SoftMarginLoss", "triplet_margin": "TripletMarginLoss",
+                "triplet_margin_with_distance": "TripletMarginWithDistanceLoss",
+            }.items()
+        },
+        **{f"{name}_with_indices": _INDICES for name in (f"{k}_max_pool{r}d" for k in ("adaptive", "fractional") for r in (1, 2, 3) if (k, r) != ("fractional", 1))},
+        **{f"max_pool{rank}d_with_indices": _INDICES for rank in (1, 2, 3)},
+        **dict.fromkeys(("batch_norm", "instance_norm", "rrelu", "fractional_max_pool2d", "fractional_max_pool3d", "multi_head_attention_forward"), _LAYER),
+        **dict.fromkeys(("upsample", "upsample_bilinear", "upsample_nearest"), f"{_DEPRECATED}: um.ops.interpolate"),
+        **dict.fromkeys(("grouped_mm", "scaled_mm", "scaled_grouped_mm", "linear_cross_entropy", "native_channel_shuffle"), _FUSED),
+        **dict.fromkeys(("assert_int_or_pair", "boolean_dispatch", "handle_torch_function", "Optional"), _INSIDE),
+        **dict.fromkeys(("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"), _INSIDE),
+        **{f"{name}_": "traced tensors never change: take it without the _" for name in ("celu", "elu", "hardtanh", "leaky_relu", "relu", "rrelu", "selu", "threshold")},
+        "conv_tbc": "swap the axes, and take um.ops.conv",
+        "gumbel_softmax": "um.ops.softmax((logits + um.ops.random.gumbel(logits.shape)) / tau, axis=-1)",
+        "pdist": "um.ops.vector_norm of x[i] - x[j] for the pairs (i, j), two constant arrays: which pairs there are must be known while tracing",
+        "grid_sample": "not yet: no backend but PyTorch's has it, and nobody has written it in ops",
+        "affine_grid": "not yet, as grid_sample",
+        **dict.fromkeys(("conj", "imag", "real", "eig", "eigvals"), _COMPLEX),
+        **dict.fromkeys(
+            ("fft", "ifft", "fftn", "ifftn", "rfft", "irfft", "rfftn", "irfftn", "hfft", "ihfft", "fftfreq", "rfftfreq", "fftshift", "ifftshift"), _COMPLEX
+        ),
+        **dict.fromkeys(("can_cast", "isdtype", "result_type", "finfo", "iinfo"), "a dtype is its name, a str, and belongs to the host: take NumPy's"),
+        **dict.fromkeys(("empty", "empty_like"), "numbers that nobody has set would differ from backend to backend: take zeros"),
+        "from_dlpack": "tensors are traced and hold no numbers: pass arrays in the batch",
+        "nextafter": "not every backend has it",
+    },
+    "um.nn.utils": {
+        **dict.fromkeys(("clip_grad_norm", "clip_grad_norm_", "clip_grads_with_norm_", "get_total_norm"), "um.Trainer(clip_grad_norm=…), or self.clip(grads) in a step of one's own"),
+        "clip_grad_value_": "um.Trainer(clip_grad_value=…)",
+        **dict.fromkeys(("weight_norm", "spectral_norm", "remove_weight_norm", "remove_spectral_norm"), f"{_DEPRECATED}: um.nn.utils.parametrizations"),
+        **dict.fromkeys(("parameters_to_vector", "vector_to_parameters"), f"{_TRACED}: join what net.state_dict() gives with NumPy"),
+        **dict.fromkeys(("convert_conv2d_weight_memory_format", "convert_conv3d_weight_memory_format"), "the order in memory is the backend's own matter"),
+        **dict.fromkeys(("fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights"), _FUSED),
+        "skip_init": "weights are drawn when they are first used, so what load_state_dict sets is never drawn",
+    },
+    "um.nn.utils.rnn": {
+        "invert_permutation": _INSIDE,
+        "unpack_sequence": f"{_VALUES}: pad_packed_sequence in the model, and unpad_sequence on what it returns",
+    },
+}  # fmt: skip  # a table reads better in rows
+"""By module: each name, and why it is left out or what to write instead."""
+
+
+def missing(module: str) -> Callable[[str], Any]:
+    """A module's ``__getattr__``, which explains the names that are left out on purpose."""
+
+    def explain(name: str) -> Any:
+        reason = OMITTED[module].get(name)
+        if reason is None:
+            raise AttributeError(f"module {module.replace('um', 'unimodel', 1)!r} has no attribute {name!r}")
+        raise OmittedError(f"{module}.{name} is left out on purpose.", expected=f"a name of {module}", given=name, remedy=reason)
+
+    return explain
