@@ -208,6 +208,10 @@ FUNCTIONS: dict[str, Function] = {
         lambda a, x: (np.linalg.solve(a, x), np.linalg.solve(a, x[:, 0]), np.linalg.inv(a), np.linalg.det(a), np.linalg.solve(np.triu(a), x)),
         (SQUARE, X),
     ),
+    "masked update": F(
+        lambda x: (x.at[x > 0].set(0.5), x.at[x > 0].add(1.0)), lambda x: (np.where(x > 0, 0.5, x), np.where(x > 0, x + 1, x)), (X,)
+    ),
+    "lstsq": F(lambda x: (ops.lstsq(x, x[:, :1]).solution, ops.matrix_cond(x.mT @ x, 1)), lambda x: (np.eye(x.shape[1])[:, :1], np.linalg.cond(x.T @ x, 1)), ((X + Y).T,)),
     "pinv": F(lambda x: (ops.pinv(x), ops.svdvals(x), ops.matrix_rank(x)), lambda x: (np.linalg.pinv(x), np.linalg.svd(x)[1], np.int64(3)), (X + Y,)),
     "eigvalsh": F(lambda a: ops.eigvalsh(a), lambda a: np.linalg.eigvalsh((a + a.T) / 2), (SQUARE,)),
 }  # fmt: skip  # a table reads better in rows
