@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,17 +67,46 @@ def spare_accelerators() -> None:
             return
 
 
+def filters_axes(rank: int) -> list[int]:
+    """A convolution's weight is (out, in, *kernel) in core, and (*kernel, in, out) for TensorFlow's kernels."""
+    return [*range(2, rank), 1, 0]
+
+
+def weight_axes(rank: int) -> list[int]:
+    """The way back."""
+    return [rank - 1, rank - 2, *range(rank - 2)]
+
+
 class VariableStore(Store):
-    """State as variables on the CPU, made eagerly: a variable made while a function is traced would not be initialised."""
+    """State as variables on the CPU, made eagerly: a variable made while a function is traced would not be initialised.
+
+    Convolutions' weights, and what optimizers keep for each of their numbers, are held as the kernels want them, since moving them takes a sixth of a ResNet's step.
+    The first program that uses a variable decides; ``read`` and ``write`` speak core's order always.
+    """
 
     def __init__(self, backend: Backend, arrays: Mapping[str, np.ndarray]) -> None:
+        self.filters: set[str] = set()
+        self._settled: set[str] = set()
         super().__init__(backend, arrays)
 
+    def take(self, names: Sequence[str], filters: Collection[str]) -> list[Any]:
+        """The variables of a program, which keeps them from now on. Those named in ``filters`` are better held as such."""
+        for name in names:
+            if name in filters and name not in self._settled:
+                array = self.read(name)
+                del self.arrays[name]
+                self.filters.add(name)
+                self.write(name, array)
+        self._settled.update(names)
+        return [self.arrays[name] for name in names]
+
     def read(self, name: str) -> np.ndarray:
-        return np.array(self.arrays[name].numpy())
+        array = self.arrays[name].numpy()
+        return np.array(array.transpose(weight_axes(array.ndim)) if name in self.filters else array, order="C")
 
     def write(self, name: str, array: np.ndarray) -> None:
         found = self.arrays.get(name)
+        array = array.transpose(filters_axes(array.ndim)) if name in self.filters else array
         with tf.init_scope(), tf.device(CPU):
             if found is None:
                 self.arrays[name] = tf.Variable(np.asarray(array), dtype=tf.as_dtype(array.dtype), trainable=False)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from unimodel.errors import UnsupportedError
-from unimodel.graph import Node, TensorSpec
+from unimodel.graph import Graph, Node, TensorSpec
 from unimodel.ops.pooling import pool_geometry, pool_weights
 from unimodel_tensorflow.arrays import tf
 from unimodel_tensorflow.ops import constant, lower, raw, reshape, shape_tensor, total, transpose
@@ -96,8 +96,7 @@ class Convolution:
         self.cubic = len(self.kernel) == 3
 
     def weight(self, w: Any) -> Any:
-        """(out, C / groups, *kernel) as the kernels want it, dilation filled in with zeros, since no gradient's kernel knows dilation."""
-        w = transpose(w, [*range(2, self.rank), 1, 0])
+        """(*kernel, C / groups, out) as the kernels want it, dilation filled in with zeros, since no gradient's kernel knows dilation."""
         w = raw.ExpandDims(input=w, axis=constant(0, "int32")) if self.rank == 3 else w
         for axis, d in enumerate(self.dilation):
             if d > 1:
@@ -114,8 +113,7 @@ class Convolution:
         if self.extent != self.kernel:
             start, ends = constant([0] * w.shape.rank), 3 << len(self.extent)
             w = raw.StridedSlice(input=w, begin=start, end=constant([*self.extent, 1, 1]), strides=constant([*self.dilation, 1, 1]), end_mask=ends)
-        w = raw.Squeeze(input=w, axis=[0]) if self.rank == 3 else w
-        return transpose(w, [self.rank - 1, self.rank - 2, *range(self.rank - 2)])
+        return raw.Squeeze(input=w, axis=[0]) if self.rank == 3 else w
 
     def by_group(self, function: Callable[[Any, Any], Any], *pair: Any) -> Any:
         """A kernel without groups, group by group: in all of them the last dimension is what divides, images by channels, weights by outputs."""
@@ -160,23 +158,31 @@ class Convolution:
         return self.by_group(lambda a, b: kernel(input=a, filter_sizes=sizes, out_backprop=b, **self.options), x, g)
 
 
+def used_as_filters(graph: Graph) -> set[str]:
+    """The state that is better held as filters: the weights of convolutions, and what has their shapes, which is their optimizer's."""
+    weights = [n.inputs[1] for n in graph.nodes if n.op.name in ("conv", "conv_input_gradient")]
+    sources = [v.producer.inputs[0] if v is not None and v.producer is not None and v.producer.op.name == "cast" else v for v in weights]
+    shapes = {e.spec.shape for e in graph.of_kind("state") if e.value in sources}
+    return {e.name for e in graph.of_kind("state") if e.spec.shape in shapes and e.spec.is_float}
+
+
 @lower("conv")
 def _(node: Any, x: Any, weight: Any) -> Any:
     c = Convolution(node, spatial(node), node.inputs[1].spec.shape[2:])
-    return result(node, c.forward(image(node, x), c.weight(weight)), c.rank)
+    return result(node, c.forward(image(node, x), c.weight(node.filters(1, weight))), c.rank)
 
 
 @lower("conv_input_gradient")
 def _(node: Any, g: Any, weight: Any) -> Any:
     c = Convolution(node, node.attrs["spatial"], node.inputs[1].spec.shape[2:])
-    return result(node, c.input_gradient(image(node, g), c.weight(weight), node.shape[0]), c.rank)
+    return result(node, c.input_gradient(image(node, g), c.weight(node.filters(1, weight)), node.shape[0]), c.rank)
 
 
 @lower("conv_weight_gradient")
 def _(node: Any, x: Any, g: Any) -> Any:
     c = Convolution(node, spatial(node), node.attrs["kernel"])
     outs, channels = node.outputs[0].spec.shape[:2]
-    return c.unweight(c.weight_gradient(image(node, x), image(node, g), channels, outs))
+    return node.of_filters(c.unweight(c.weight_gradient(image(node, x), image(node, g), channels, outs)))
 
 
 # ---------------------------------------------------------------------------------------------------------------- pooling

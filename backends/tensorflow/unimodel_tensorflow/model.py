@@ -13,9 +13,9 @@ from unimodel.errors import BackendError, UnimodelError, UnsupportedError
 from unimodel.graph import Graph, Input, Node, TensorSpec, Value
 from unimodel.ops.definition import Application, regions, value_and_grad_op
 from unimodel.passes import channels_last, prepare
-from unimodel.passes.layout import IMAGES
+from unimodel.passes.layout import ELEMENTWISE, IMAGES, REDUCTIONS
 from unimodel.tracing import trace_body
-from unimodel_tensorflow.arrays import CPU, tf
+from unimodel_tensorflow.arrays import CPU, filters_axes, tf, weight_axes
 from unimodel_tensorflow.control import control
 from unimodel_tensorflow.images import lower
 from unimodel_tensorflow.ops import constant, raw, transpose
@@ -27,7 +27,7 @@ CORE_GRADIENT = frozenset(
 )
 """Ops whose kernels TensorFlow differentiates otherwise than core does (ties, zeros, NaN), or not in all cases: they keep core's rule."""
 
-UNREAD = {"max_pool_gradient": (3,), "matmul": (0, 1)}
+UNREAD = {"max_pool_gradient": (3,), "matmul": (0, 1), "conv": (1,), "conv_input_gradient": (1,)}
 """Inputs, by position, that a lowering does not look at, or asks for itself."""
 
 
@@ -95,6 +95,14 @@ class View:
             return self.writer.tensor(producer.inputs[0]), True
         return self.writer.tensor(value), False
 
+    def filters(self, i: int, given: Any) -> Any:
+        """An input that is a convolution's weight, as (*kernel, in, out); ``given`` is what the lowering got for it, where that is not left to it."""
+        return self.writer.filters(self.node.inputs[i]) if given is None else transpose(given, filters_axes(given.shape.rank))
+
+    def of_filters(self, tensor: Any) -> Any:
+        """The result of a node, made as filters."""
+        return self.writer.hold(self.node.outputs[0], tensor)
+
     def decomposed(self, specs: Sequence[TensorSpec | None], *inputs: Any) -> Sequence[Any]:
         """A composite's results by its definition."""
         attrs = {k: v for k, v in self.node.attrs.items() if k != "channels_last"}
@@ -108,6 +116,8 @@ class Writer:
     def __init__(self, sizes: Mapping[str, Any], journal: list[Node], functions: list[Any], xla: bool = False) -> None:
         self.xla = xla
         self.values: dict[Value, Any] = {}
+        self.held: dict[Value, Any] = {}
+        """What there is as filters, (*kernel, in, out); in ``values`` stands what makes a weight of it, should somebody want one."""
         self.sizes = sizes
         self.journal = journal
         self.functions = functions
@@ -142,6 +152,24 @@ class Writer:
             found = self.values[value] = found()
         return found
 
+    def hold(self, value: Value, tensor: Any) -> Any:
+        self.held[value] = tensor
+        return functools.partial(transpose, tensor, weight_axes(value.spec.ndim))
+
+    def filters(self, value: Value) -> Any:
+        if value not in self.held:
+            self.held[value] = transpose(self.tensor(value), filters_axes(value.spec.ndim))
+        return self.held[value]
+
+    def _among_filters(self, node: Node) -> bool:
+        """Whether a node can work on filters as they are held, and some of its operands are: elementwise, or a reduction to one number."""
+        held = next((v for v in node.inputs if v in self.held), None)
+        if held is None or any(v is None or v.spec.ndim not in (0, held.spec.ndim) for v in node.inputs):
+            return False
+        whole = node.op.name in REDUCTIONS and not node.attrs["keepdims"] and len(node.attrs["axis"]) == held.spec.ndim
+        alike = all(v is not None and v.spec.shape in ((), held.spec.shape) for v in node.inputs)
+        return whole or (alike and node.op.name in ELEMENTWISE)
+
     def write(self, nodes: Iterable[Node], native: bool = False) -> None:
         """The ops of these nodes; ``native`` where TensorFlow is to differentiate them."""
         for node in nodes:
@@ -152,12 +180,16 @@ class Writer:
             elif node.op.name == "permute_dims":  # mostly for a matrix product, which transposes by itself
                 results = (functools.partial(self.transposed, node),)
             else:
-                unread = UNREAD.get(node.op.name, ())
-                inputs = [None if v is None or i in unread else self.tensor(v) for i, v in enumerate(node.inputs)]
+                by_rule, filters = native and node.op.name in CORE_GRADIENT, not native and self._among_filters(node)
+                unread = () if by_rule else UNREAD.get(node.op.name, ())
+                of = [self.filters if filters and v is not None and v.spec.ndim else self.tensor for v in node.inputs]
+                inputs = [None if v is None or i in unread else of[i](v) for i, v in enumerate(node.inputs)]
                 self.journal.append(node)
                 with tf.name_scope(f"n{len(self.journal) - 1}"):  # by which an error at run time finds the node again
                     try:
-                        results = with_core_gradient(self, node, inputs) if native and node.op.name in CORE_GRADIENT else self.lowered(node, inputs)
+                        results = with_core_gradient(self, node, inputs) if by_rule else self.lowered(node, inputs)
+                        if filters:
+                            results = [self.hold(v, r) if v.spec.ndim else r for v, r in zip(node.outputs, results, strict=True)]
                     except UnimodelError:
                         raise
                     except Exception as error:

@@ -153,8 +153,10 @@ def _(node: Any, condition: Any, x: Any, y: Any) -> Any:
     if not full or any(s not in (full, ()) for s in shapes[1:]):
         return raw.SelectV2(condition=condition, t=x, e=y)
     # the kernel that does not broadcast is three times as fast, what it wants included
-    condition = condition if shapes[0] == full else raw.BroadcastTo(input=condition, shape=shape_tensor(node.shape))
     wide = x if shapes[1] == full else y
+    condition = (
+        condition if shapes[0] == full else raw.BroadcastTo(input=condition, shape=raw.Shape(input=wide) if full in shapes[1:] else shape_tensor(node.shape))
+    )
     x, y = (_spread(v, t, wide, condition) if v.spec.shape == () else t for v, t in zip(node.inputs[1:], (x, y), strict=True))
     return raw.Select(condition=condition, x=x, y=y)
 

@@ -6,7 +6,7 @@ written as steps of descent, ``m -= (1 - beta1) * (m - g)``, each one pass over 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from unimodel.graph import Graph, Input, Node, Value
@@ -42,16 +42,17 @@ def in_place(graph: Graph) -> dict[Node, Sequence[Value]]:
     return found
 
 
-def carry_out(graph: Graph, writer: Writer, handles: Mapping[Value, Any], kernels: Mapping[Node, Sequence[Value]]) -> None:
-    """Write the updates. They wait for the outputs, so that a step which fails in its forward pass changes nothing."""
+def carry_out(graph: Graph, writer: Writer, handles: Mapping[Value, Any], kernels: Mapping[Node, Sequence[Value]], filters: Collection[Value]) -> None:
+    """Write the updates. They wait for the outputs, so that a step which fails in its forward pass changes nothing. ``filters`` is the state held as such."""
     done = {value for old in kernels.values() for value in old}
     with tf.control_dependencies([writer.tensor(v) for v in graph.outputs]):
         for node, old in kernels.items():
             update = _adam if node.op.name == "adam_update" else _sgd
-            update(node, [None if v is None else writer.tensor(v) for v in node.inputs], [handles[v] for v in old])
+            of = writer.filters if all(v in filters for v in old) else writer.tensor
+            update(node, [None if v is None else of(v) if v.spec.ndim else writer.tensor(v) for v in node.inputs], [handles[v] for v in old])
         for entry, value in graph.updates:
             if entry.value not in done:
-                raw.AssignVariableOp(resource=handles[entry.value], value=writer.tensor(value))
+                raw.AssignVariableOp(resource=handles[entry.value], value=(writer.filters if entry.value in filters else writer.tensor)(value))
 
 
 def _gradient(node: Node, param: Any, grad: Any, decay: bool) -> Any:

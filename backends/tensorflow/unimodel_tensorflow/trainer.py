@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from unimodel.backend import Executable, Store
+from unimodel.backend import Executable
 from unimodel.dim import Dim
 from unimodel.errors import BackendError, ShapeError
 from unimodel.graph import Graph, Node
 from unimodel.passes.layout import IMAGES
 from unimodel.regions import every_node, has_control_flow
-from unimodel_tensorflow.arrays import CPU, tf, to_numpy
+from unimodel_tensorflow.arrays import CPU, VariableStore, tf, to_numpy
+from unimodel_tensorflow.images import used_as_filters
 from unimodel_tensorflow.model import Writer, signature, sizes_of
 from unimodel_tensorflow.ops import constant, raw
 from unimodel_tensorflow.optimizer import carry_out, in_place
@@ -102,13 +103,15 @@ class Stacked:
 class Program(Executable):
     """A prepared graph as a TensorFlow function."""
 
-    def __init__(self, graph: Graph, store: Store, differentiation: str, compiler: str = "none") -> None:
+    def __init__(self, graph: Graph, store: VariableStore, differentiation: str, compiler: str = "none") -> None:
         self.graph = graph
         self.compiler = compiler
         self.differentiation = differentiation
         self._batch, self._scalars, self._state = (graph.of_kind(k) for k in ("batch", "scalar", "state"))
-        self._variables = [store.arrays[e.name] for e in self._state]
-        self._kernels = in_place(graph)
+        names = [e.name for e in self._state]
+        self._variables = store.take(names, used_as_filters(graph) if differentiation == "core" else ())
+        self._filters = {e.value for e in self._state if e.name in store.filters}
+        self._kernels = {node: old for node, old in in_place(graph).items() if len({v in self._filters for v in old}) == 1}
         self._dtypes = [np.dtype(e.spec.dtype) for e in self._batch]
         self._scalar_dtype = self._scalars[0].spec.dtype if self._scalars else ""
         self._known: set[Any] = set()
@@ -139,14 +142,18 @@ class Program(Executable):
         writer = Writer(sizes_of(self._batch, arguments), self._journal, self._functions, xla)
         state = [e.value for e in self._state]
         for value, handle in zip(state, handles, strict=True):
-            writer.values[value] = read = raw.ReadVariableOp(resource=handle, dtype=tf.as_dtype(value.spec.dtype))
-            read.set_shape(value.spec.shape)  # a handle that came through a loop does not know
+            read = raw.ReadVariableOp(resource=handle, dtype=tf.as_dtype(value.spec.dtype))
+            if value in self._filters:
+                writer.values[value] = writer.hold(value, read)
+            else:
+                writer.values[value] = read
+                read.set_shape(value.spec.shape)  # a handle that came through a loop does not know
         writer.values.update(zip((e.value for e in self._batch), arguments, strict=False))
         if self._scalars:
             writer.values.update(zip((e.value for e in self._scalars), raw.Unpack(value=arguments[-1], num=len(self._scalars)), strict=True))
         writer.write(n for n in self.graph.nodes if n not in self._kernels)
         outputs = [writer.tensor(v) for v in self.graph.outputs]
-        carry_out(self.graph, writer, dict(zip(state, handles, strict=True)), self._kernels)
+        carry_out(self.graph, writer, dict(zip(state, handles, strict=True)), self._kernels, self._filters)
         return outputs
 
     def _steps(self, count: Any, *stacks: Any) -> list[Any]:
