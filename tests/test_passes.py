@@ -154,6 +154,26 @@ def test_differentiating_a_random_program_before_or_after_folding_and_decomposin
         same(other, base, X, rtol=1e-6)  # a cast rounds gradients too, before or after they are added up
 
 
+def test_pooling_before_relu_changes_nothing() -> None:
+    """Same bits, gradients included, also where a window has no positive element; not where the indices are looked at, or relu's result."""
+    x = np.round(np.random.default_rng(3).standard_normal((2, 3, 6, 6)) - 0.7, 1)
+
+    def gradient(x: Any, used: bool) -> Any:
+        def loss() -> Any:
+            y = um.ops.relu(x * 1.0)
+            values, indices = um.ops.max_pool(y, 3, stride=2, padding=1)
+            return um.ops.sum(um.ops.square(values) + um.ops.astype(indices, "float64")) if used else um.ops.sum(um.ops.square(values))
+
+        return um.value_and_grad(loss, wrt=x)
+
+    for used in (False, True):
+        graph = traced(lambda x, used=used: gradient(x, used), x)
+        found = names(prepare(graph, everything))
+        assert (found.index("max_pool") < found.index("relu")) is not used
+        for ours, plainly in zip(run(prepare(graph, lambda node: False), [x]), run(plain(graph), [x]), strict=True):
+            np.testing.assert_array_equal(ours, plainly)
+
+
 SAMPLES = [pytest.param(name, i, id=f"{name}-{i}") for name, op in catalogue.items() for i in range(len(op.samples))]
 
 

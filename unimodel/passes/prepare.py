@@ -1,4 +1,4 @@
-"""The passes in the order every backend runs them: differentiate, decompose, prune, fold; nodes that nothing needs fall away in each."""
+"""The passes in the order every backend runs them: exchange relu and max-pooling, differentiate, decompose, prune, fold; nodes that nothing needs fall away in each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from unimodel.ops.definition import value_and_grad_op, while_loop_op
 from unimodel.passes.decompose import decompose
 from unimodel.passes.differentiate import differentiate, expand_region
 from unimodel.passes.fold import fold
+from unimodel.passes.pooling import pool_before_relu
 from unimodel.passes.prune import prune
 from unimodel.passes.rewrite import Rewriter, rewrite
 from unimodel.regions import bodies, every_node, has_control_flow, with_bodies
@@ -22,6 +23,7 @@ def prepare(graph: Graph, lowers: Callable[[Node], bool], *, native_regions: boo
     are expanded, and so are those with control flow inside unless the backend also differentiates that (``native_control``). Without, core's
     differentiation expands all.
     """
+    graph = pool_before_relu(graph)
     if not native_regions:
         # every gradient has been taken: there is nothing left to stop
         return _expanded(graph, lambda node: node.op.name != "stop_gradient" and lowers(node))

@@ -175,7 +175,8 @@ def _(node: Any, x: Any) -> Any:
 
 @lower("relu")
 def _(node: Any, x: Any) -> Any:
-    return raw.Relu(features=x)
+    # TensorFlow joins Relu with a convolution, product or batch norm before it into kernels that make 0 of NaN
+    return raw.Maximum(x=x, y=constant(0, x.dtype.name))
 
 
 @lower("rsqrt")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from unimodel.backend import Backend, Capability, CompileOptions, Executable, Store, never, not_implemented
+from unimodel.backend import Backend, Capability, CompileOptions, Executable, Store, not_implemented
 from unimodel.graph import Graph, Node
 from unimodel.ops.definition import checkpoint_op
 from unimodel.passes import channels_last, prepare
@@ -39,11 +39,6 @@ class TensorFlowBackend(Backend):
         Capability.CONTROL_FLOW: True,
         Capability.ACCELERATOR: not_implemented("kernels and layouts are chosen for the CPU"),
     }
-
-    known_defects = dict.fromkeys(
-        [f"test_trainer.py::test_not_a_number_anywhere[{way}]" for way in ("core", "native")],
-        never("the CPU kernel that joins a float32 convolution with its bias and relu makes 0 of NaN; keeping relu apart from it costs 5 to 7 % of a step"),
-    )
 
     def __init__(self, device: str = "cpu") -> None:
         super().__init__(device)
