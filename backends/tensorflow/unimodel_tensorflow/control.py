@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from unimodel.graph import Graph, Node
 from unimodel.ops.definition import cond_op, scan_op
 from unimodel_tensorflow.arrays import tf
-from unimodel_tensorflow.ops import constant, raw, shape_tensor
+from unimodel_tensorflow.kernels import raw
+from unimodel_tensorflow.ops import constant, shape_tensor
 
 if TYPE_CHECKING:
     from unimodel_tensorflow.model import Writer

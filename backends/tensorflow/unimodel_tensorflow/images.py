@@ -17,7 +17,8 @@ from unimodel.errors import UnsupportedError
 from unimodel.graph import Graph, Node, TensorSpec
 from unimodel.ops.pooling import pool_geometry, pool_weights
 from unimodel_tensorflow.arrays import tf
-from unimodel_tensorflow.ops import constant, lower, raw, reshape, shape_tensor, total, transpose
+from unimodel_tensorflow.kernels import raw
+from unimodel_tensorflow.ops import constant, lower, reshape, shape_tensor, total, transpose
 
 Pads = Sequence[tuple[int, int]]
 

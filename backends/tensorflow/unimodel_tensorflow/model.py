@@ -18,7 +18,8 @@ from unimodel.tracing import trace_body
 from unimodel_tensorflow.arrays import CPU, filters_axes, tf, weight_axes
 from unimodel_tensorflow.control import control
 from unimodel_tensorflow.images import lower
-from unimodel_tensorflow.ops import constant, raw, transpose
+from unimodel_tensorflow.kernels import raw
+from unimodel_tensorflow.ops import constant, transpose
 
 CORE_GRADIENT = frozenset(
     ["maximum", "minimum", "pow", "prod", "floor_divide", "conv", "conv_input_gradient", "conv_weight_gradient"]

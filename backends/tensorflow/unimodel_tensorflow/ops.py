@@ -17,9 +17,9 @@ from unimodel.backend import Lowerings, literal
 from unimodel.dim import product as size_of
 from unimodel.graph import FLOATS, Value
 from unimodel_tensorflow.arrays import tf
+from unimodel_tensorflow.kernels import raw
 
 lower = Lowerings()
-raw = tf.raw_ops
 
 _constants: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
 

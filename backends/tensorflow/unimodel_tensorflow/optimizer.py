@@ -11,8 +11,9 @@ from typing import Any
 
 from unimodel.graph import Graph, Input, Node, Value
 from unimodel_tensorflow.arrays import tf
+from unimodel_tensorflow.kernels import raw
 from unimodel_tensorflow.model import View, Writer
-from unimodel_tensorflow.ops import constant, lower, raw
+from unimodel_tensorflow.ops import constant, lower
 
 STATE = {"sgd_update": (0, 4), "adam_update": (0, 2, 3)}
 """Updates that are carried out in place, and which of their inputs are the old values of their results."""
@@ -44,12 +45,13 @@ def in_place(graph: Graph) -> dict[Node, Sequence[Value]]:
 
 def carry_out(graph: Graph, writer: Writer, handles: Mapping[Value, Any], kernels: Mapping[Node, Sequence[Value]], filters: Collection[Value]) -> None:
     """Write the updates. They wait for the outputs, so that a step which fails in its forward pass changes nothing. ``filters`` is the state held as such."""
+    rates: dict[Any, Sequence[Any]] = {}
     done = {value for old in kernels.values() for value in old}
     with tf.control_dependencies([writer.tensor(v) for v in graph.outputs]):
         for node, old in kernels.items():
             update = _adam if node.op.name == "adam_update" else _sgd
             of = writer.filters if all(v in filters for v in old) else writer.tensor
-            update(node, [None if v is None else of(v) if v.spec.ndim else writer.tensor(v) for v in node.inputs], [handles[v] for v in old])
+            update(node, [None if v is None else of(v) if v.spec.ndim else writer.tensor(v) for v in node.inputs], [handles[v] for v in old], rates)
         for entry, value in graph.updates:
             if entry.value not in done:
                 raw.AssignVariableOp(resource=handles[entry.value], value=(writer.filters if entry.value in filters else writer.tensor)(value))
@@ -62,7 +64,7 @@ def _gradient(node: Node, param: Any, grad: Any, decay: bool) -> Any:
     return raw.AddV2(x=grad, y=raw.Mul(x=constant(attrs["weight_decay"], param.dtype.name), y=param)) if decay and attrs["weight_decay"] else grad
 
 
-def _sgd(node: Node, inputs: Sequence[Any], handles: Sequence[Any]) -> None:
+def _sgd(node: Node, inputs: Sequence[Any], handles: Sequence[Any], rates: dict[Any, Sequence[Any]]) -> None:
     param, grad, lr, damping, _ = inputs
     grad = _gradient(node, param, grad, True)
     if len(handles) == 1:
@@ -72,7 +74,8 @@ def _sgd(node: Node, inputs: Sequence[Any], handles: Sequence[Any]) -> None:
         raw.ResourceApplyMomentum(var=handles[0], accum=handles[1], lr=lr, grad=grad, momentum=momentum)
 
 
-def _adam(node: Node, inputs: Sequence[Any], handles: Sequence[Any]) -> None:
+def _adam(node: Node, inputs: Sequence[Any], handles: Sequence[Any], rates: dict[Any, Sequence[Any]]) -> None:
+    """``rates`` keeps the numbers that parameters share."""
     param, grad, exp_avg, exp_avg_sq, lr, correction1, correction2, _ = inputs
     attrs, dtype = node.attrs, param.dtype
 
@@ -84,11 +87,14 @@ def _adam(node: Node, inputs: Sequence[Any], handles: Sequence[Any]) -> None:
     raw.ResourceApplyGradientDescent(var=handles[2], alpha=number(1.0 - attrs["beta2"]), delta=raw.Sub(x=exp_avg_sq, y=raw.Square(x=grad)))
     exp_avg, exp_avg_sq = (raw.ReadVariableOp(resource=h, dtype=dtype) for h in handles[1:])
     # exp_avg / (sqrt(exp_avg_sq) / root + eps), with both sides times root
-    root = raw.Sqrt(x=correction2)
-    step = raw.RealDiv(x=exp_avg, y=raw.AddV2(x=raw.Sqrt(x=exp_avg_sq), y=raw.Mul(x=root, y=number(attrs["eps"]))))
-    rate = raw.RealDiv(x=raw.Mul(x=lr, y=root), y=correction1)
+    key = (lr.name, correction1.name, correction2.name, attrs["eps"], attrs["weight_decay"])
+    if key not in rates:
+        root = raw.Sqrt(x=correction2)
+        share = raw.RealDiv(x=raw.Mul(x=correction1, y=number(attrs["weight_decay"])), y=root)
+        rates[key] = raw.Mul(x=root, y=number(attrs["eps"])), raw.RealDiv(x=raw.Mul(x=lr, y=root), y=correction1), share
+    eps, rate, share = rates[key]
+    step = raw.RealDiv(x=exp_avg, y=raw.AddV2(x=raw.Sqrt(x=exp_avg_sq), y=eps))
     if attrs["decoupled"] and attrs["weight_decay"]:
         # param - lr * decay * param - rate * step, as one step of descent
-        share = raw.RealDiv(x=raw.Mul(x=correction1, y=number(attrs["weight_decay"])), y=root)
         step = raw.AddV2(x=step, y=raw.Mul(x=share, y=param))
     raw.ResourceApplyGradientDescent(var=handles[0], alpha=rate, delta=step)
