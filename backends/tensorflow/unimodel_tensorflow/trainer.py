@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,8 +40,14 @@ REMEMBERED = 256
 Arrays = Sequence[np.ndarray]
 
 
+def fixed(array: np.ndarray) -> Any:
+    """What may be given to a function many times."""
+    with tf.init_scope(), tf.device(CPU):
+        return tf.constant(array)
+
+
 class Call:
-    """A function traced once for its signature; calling it with arrays that nobody writes to again gives tensors."""
+    """A function traced once for its signature; calling it with tensors, or arrays that nobody writes to again, gives tensors."""
 
     def __init__(self, function: Callable[..., Any], signature: Sequence[Any], serial: bool, again: bool, xla: bool = False) -> None:
         with tf.init_scope(), tf.device(CPU):
@@ -82,7 +89,9 @@ def fast_path() -> Callable[[Any, bool, bool], Callable[[Arrays], Sequence[Any]]
             name = name if isinstance(name, str) else name.decode()
 
             def run(arrays: Arrays) -> Sequence[Any]:
-                results: Sequence[Any] = execute(handle, CPU, name, [EagerTensor(a, CPU, None) for a in arrays] + captured, options, count)
+                results: Sequence[Any] = execute(
+                    handle, CPU, name, [a if isinstance(a, EagerTensor) else EagerTensor(a, CPU, None) for a in arrays] + captured, options, count
+                )
                 return results
 
             return run
@@ -120,6 +129,8 @@ class Program(Executable):
         self._dtypes = [np.dtype(e.spec.dtype) for e in self._batch]
         self._scalar_dtype = self._scalars[0].spec.dtype if self._scalars else ""
         self._known: set[Any] = set()
+        self._one, self._numbers = fixed(np.array(1, "int32")), ([math.nan], None)
+        """Inputs that mostly stay as they are: how many steps, and the scalars of the last one."""
         self._journal: list[Node] = []
         self._functions: list[Any] = []
         self._compiled_shape: Any = None
@@ -185,12 +196,16 @@ class Program(Executable):
 
     # running
     def run(self, batch: Arrays, scalars: Sequence[float]) -> Any:
-        if self.looped:
-            return self.run_many([batch], [scalars])[0]
         shape = self._check(batch)
-        arrays = [np.array(a, d) for a, d in zip(batch, self._dtypes, strict=True)]  # copies: the caller may overwrite theirs
+        arrays: list[Any] = [np.array(a, d) for a, d in zip(batch, self._dtypes, strict=True)]  # copies: the caller may overwrite theirs
+        if self.looped:
+            arrays = [self._one, *[a[None] for a in arrays]]
         if self._scalars:
-            arrays.append(np.array(scalars, self._scalar_dtype))
+            if scalars != self._numbers[0]:
+                self._numbers = list(scalars), fixed(np.array([scalars] if self.looped else scalars, self._scalar_dtype))
+            arrays.append(self._numbers[1])
+        if self.looped:
+            return Stacked(self._call(arrays, self._function)), 0
         if self.compiler == "xla" and self._compiled_shape is None:
             self._compiled_shape = shape
         return self._call(arrays, self._first if self.compiler == "none" or self._compiled_shape == shape else self._function)
