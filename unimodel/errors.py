@@ -47,13 +47,13 @@ class Source:
         return f"{place}  [layer {self.layer}]" if self.layer else place
 
 
-def user_source(layer: str = "") -> Source | None:
-    """The innermost line on the stack that is not unimodel's, a backend's or Python's own, or None when there is none."""
+def user_source(layer: str = "", beyond: str = "") -> Source | None:
+    """The innermost line on the stack that is not unimodel's, a backend's, Python's own or of the package ``beyond``, or None when there is none."""
     frame = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
         file = code.co_filename
-        if user_code(file):
+        if user_code(file) and not (beyond and frame.f_globals.get("__name__", "").partition(".")[0] == beyond):
             return Source(file, frame.f_lineno, code.co_name, layer)
         frame = frame.f_back  # type: ignore[assignment]  # the loop's test is what ends it
     return None

@@ -7,6 +7,7 @@ broken, with its cause; only asking for it by name raises.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import time
@@ -30,6 +31,9 @@ hookimpl = pluggy.HookimplMarker("unimodel")
 
 GROUP = f"unimodel.backends.v{API_VERSION[0]}"
 PREFERENCE = ("torch", "tensorflow", "jax", "mxnet", "numpy")
+DISTRIBUTED = ("torch", "tensorflow", "mxnet", "numpy")
+"""Backends for which there is a distribution, unimodel-NAME."""
+ALSO_CALLED = {"pytorch": "torch", "tf": "tensorflow", "keras": "tensorflow", "mx": "mxnet", "np": "numpy"}
 """The order in which a backend is taken when nobody names one."""
 
 ENVIRONMENT_VARIABLE = "UNIMODEL_BACKEND"
@@ -90,6 +94,16 @@ def names() -> list[str]:
     return [n for n in PREFERENCE if n in have] + sorted(have - set(PREFERENCE))
 
 
+def _instead(name: str) -> str:
+    """What to do about a backend that is not installed."""
+    meant = ALSO_CALLED.get(name.lower()) or next(iter(difflib.get_close_matches(name.lower(), {*DISTRIBUTED, *names()}, 1, 0.7)), None)
+    if name in DISTRIBUTED:
+        return f"pip install unimodel-{name}"
+    if meant is not None:
+        return f"did you mean {meant!r}?" + ("" if meant in names() else f" It is not installed either: pip install unimodel-{meant}")
+    return f"known backends install as {', '.join(f'unimodel-{n}' for n in DISTRIBUTED)}; unimodel new-backend {name} begins one of your own"
+
+
 def load(name: str) -> type[Backend]:
     """The class of the backend of this name; raises ``PluginError`` with cause and remedy where there is none that works."""
     every = installed()
@@ -108,9 +122,7 @@ def load(name: str) -> type[Backend]:
             f"no backend is called {name!r}.",
             expected=f"one of the installed backends: {have}",
             given=name,
-            remedy=f"pip install unimodel-{name}"
-            if name in PREFERENCE
-            else "known backends install as unimodel-torch, unimodel-tensorflow, unimodel-mxnet, unimodel-numpy",
+            remedy=_instead(name),
         )
     if len(candidates) > 1:
         raise PluginError(
@@ -188,15 +200,24 @@ def _import(plugin: Plugin) -> type[Backend]:
     return backend
 
 
-@contextmanager
-def use_backend(name: str) -> Iterator[None]:
-    """Trainers made inside, and computations outside a trainer, use this backend unless they name one."""
-    load(name)
-    token = _chosen.set(name)
-    try:
-        yield
-    finally:
-        _chosen.reset(token)
+class use_backend:
+    """Trainers made from here on, and computations outside a trainer, use this backend unless they name one; with ``with`` those inside alone.
+
+    >>> with use_backend("numpy"):
+    ...     choose(None)
+    'numpy'
+    """
+
+    def __init__(self, name: str) -> None:
+        load(name)
+        self.name = name
+        self._token = _chosen.set(name)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        _chosen.reset(self._token)
 
 
 @contextmanager

@@ -36,6 +36,11 @@ class Progress:
         elif done % self.every == 0 or done == self.epochs:
             print(f"epoch {epoch + 1} ({done}/{self.epochs}, {time.perf_counter() - self.started:.1f} s)  {text}", file=sys.stderr, flush=True)
 
+    def stopped(self, epoch: int, why: Any) -> None:
+        """Say that the run ends before its last epoch, where somebody has given a reason."""
+        if (self.live or self.plain) and isinstance(why, str):
+            print(f"stopped after epoch {epoch + 1}: {why}", file=sys.stderr, flush=True)
+
     def close(self) -> None:
         if self._bar is not None:
             self._bar.stop()

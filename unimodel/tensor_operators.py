@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unimodel.errors import TraceError
+from unimodel import nest
+from unimodel.errors import TraceError, user_source
 from unimodel.graph import Array
 from unimodel.tensor_methods import TensorMethods
 
@@ -191,11 +192,21 @@ class TensorLike(TensorMethods):
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         raise self._refuse(f"np.{function.__name__}", _op_instead_of(function.__name__))
 
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """PyTorch asks this of what one of its functions is given and does not know."""
+        traced = next((a for a in nest.leaves((args, kwargs or {})) if isinstance(a, TensorLike)), None)
+        if traced is None:
+            return NotImplemented
+        error = traced._refuse(f"torch.{function.__name__}", _op_instead_of(function.__name__, "PyTorch's"))
+        error.source = user_source(beyond="torch")
+        raise error
 
-def _op_instead_of(name: str) -> str:
-    """What to use for a function of NumPy: the op of the same name, or of the Array API's."""
+
+def _op_instead_of(name: str, names: str = "the Array API's") -> str:
+    """What to use for a function of NumPy or PyTorch: the op of the same name, or of the Array API's."""
     name = _ARRAY_API_NAMES.get(name, name)
-    return f"use um.ops.{name}" if hasattr(ops, name) else "write it with the ops of um.ops, which have the Array API's names"
+    return f"use um.ops.{name}" if hasattr(ops, name) else f"write it with the ops of um.ops, which have {names} names"
 
 
 _ARRAY_API_NAMES = {

@@ -264,6 +264,14 @@ class Trace:
             return ops.extent(dim=value, dtype=dtype or "int64")
         if isinstance(value, (bool, int, float)):
             return self.constant(value, dtype or _python_dtype(value, self.root.float_dtype))
+        if isinstance(value, (list, tuple)) and any(isinstance(v, TensorLike) for v in value):
+            raise TraceError(
+                "An op takes one tensor here.",
+                expected="a tensor",
+                given=f"a {type(value).__name__} of {len(value)}",
+                remedy="take one of them, as in values, indices = um.ops.max_pool(x, 2) (um.ops.max_pool2d gives the values alone), or um.ops.stack them",
+                source=user_line(),
+            )
         if isinstance(value, (np.ndarray, np.generic, list, tuple)):
             array = np.asarray(value)
             return self.constant(ArrayLiteral(array), host_dtype(array.dtype, self.root.float_dtype))

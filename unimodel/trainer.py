@@ -81,7 +81,7 @@ class Trainer:
             raise DataError(
                 "the loss is no callable of (input, target).", expected="an instance", given=repr(loss), remedy="pass one, such as um.losses.MSELoss()"
             )
-        for metric in metrics:
+        for metric in _listed("metrics", metrics, "um.metrics.Accuracy()"):
             if not isinstance(metric, Metric):
                 raise DataError("this is no metric.", expected="an instance", given=repr(metric), remedy="pass one, such as um.metrics.Accuracy()")
         for name, limit in (("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value)):
@@ -99,7 +99,7 @@ class Trainer:
         self.clip_grad_norm = clip_grad_norm
         self.clip_grad_value = clip_grad_value
         self.check_finite = check_finite
-        self.stop_training = False
+        self.stop_training: bool | str = False
         current = recording.current()
         if current is not None:
             precision = current.trainer(precision)
@@ -212,8 +212,17 @@ class Trainer:
     def call(self, model: Model, inputs: Any) -> Any:
         """The model on a batch's inputs: a tuple is its positional arguments, a dict its keyword arguments, or a forward's only argument of another name."""
         if isinstance(inputs, tuple):
-            return model(*inputs)
-        return model(**inputs) if isinstance(inputs, dict) and not _takes_one(model.forward, inputs) else model(inputs)
+            result = model(*inputs)
+        else:
+            result = model(**inputs) if isinstance(inputs, dict) and not _takes_one(model.forward, inputs) else model(inputs)
+        if result is None:
+            raise TraceError(
+                f"forward of {type(model).__name__} returned None.",
+                expected="a tensor, or a nest of tensors",
+                given=_where(model.forward),
+                remedy="end it with return",
+            )
+        return result
 
     def compute_loss(self, prediction: Any, target: Any, sample_weight: Any = None) -> Any:
         if self.loss is None:
@@ -334,9 +343,10 @@ class Trainer:
             if not isinstance(data, tuple) or len(data) != 2:
                 raise DataError("sample_weight goes with data of the form (x, y).", remedy="or pass (x, y, sample_weight) as data")
             data = (*data, np.asarray(sample_weight))
+        _not_target("fit", epochs)
         _whole(0, epochs=epochs)
         _whole(1, batch_size=batch_size)
-        for callback in callbacks:
+        for callback in _listed("callbacks", callbacks, "um.callbacks.EarlyStopping()"):
             if not isinstance(callback, Callback):
                 raise DataError(
                     "this is no callback.", expected="an instance of a subclass of um.callbacks.Callback", given=repr(callback), remedy="pass an instance"
@@ -369,6 +379,7 @@ class Trainer:
                     callback.on_epoch_end(self, epoch, logs)
                 progress.epoch(done + 1, epoch, logs)
                 if self.stop_training or steps_left <= 0:
+                    progress.stopped(epoch, self.stop_training)
                     break
         finally:
             progress.close()
@@ -410,6 +421,7 @@ class Trainer:
     # evaluate and predict
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
         """Loss and metrics over a data set, in eval mode: sample-weighted means."""
+        _not_target("evaluate", batch_size)
         _whole(1, batch_size=batch_size)
         logs = self._evaluate(dataset(data), batch_size)
         self._report({f"evaluate_{k}": v for k, v in logs.items()})
@@ -491,6 +503,29 @@ def _joined(arrays: Sequence[Array]) -> Array:
     if not arrays[0].ndim:
         return arrays[-1]
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _listed(name: str, given: Any, example: str) -> Sequence[Any]:
+    """A list of things, where one alone is a mistake."""
+    if not isinstance(given, (list, tuple)):
+        raise DataError(f"{name} are a list.", expected=f"{name}=[{example}, ...]", given=repr(given), remedy=f"put it in brackets: {name}=[...]")
+    return given
+
+
+def _not_target(function: str, second: Any) -> None:
+    """Refuse inputs and targets as two arguments, as Keras takes them."""
+    if getattr(second, "shape", ()) or (isinstance(second, (list, tuple)) and second):
+        raise DataError(
+            f"{function} takes the data as one argument.",
+            expected=f"{function}((x, y))",
+            given=f"a second argument of type {type(second).__name__}",
+            remedy=f"put inputs and targets in a tuple: trainer.{function}((x, y))",
+        )
+
+
+def _where(function: Callable[..., Any]) -> str:
+    code = getattr(function, "__code__", None)
+    return f"the function at {code.co_filename}:{code.co_firstlineno}" if code is not None else repr(function)
 
 
 def _whole(least: int, **arguments: Any) -> None:

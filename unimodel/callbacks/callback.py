@@ -1,4 +1,4 @@
-"""The events of a training run. Override those of interest; ``trainer.stop_training = True`` ends the run after the present epoch."""
+"""The events of a training run. Override those of interest; ``trainer.stop_training = True``, or a text that says why, ends the run after the present epoch."""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ class EarlyStopping(Callback):
             return
         self.waited += 1
         if self.waited >= max(1, self.patience):
-            trainer.stop_training = True
+            epochs = "1 epoch" if self.waited == 1 else f"{self.waited} epochs"
+            trainer.stop_training = f"{self.monitor.name} has not improved on {self.monitor.sign * self.best:.4g} for {epochs}"
 
     def on_train_end(self, trainer: Trainer) -> None:
         for key, weights in self.weights.items():

@@ -26,6 +26,7 @@ class IndexBound:
     ignored: int | None
     what: str
     source: Source | None
+    remedy: str = "check where the indices come from: the largest is {largest}"
 
     def check(self, array: Array, name: str, offset: int = 0) -> None:
         if array.size == 0 or (array.min() >= 0 and array.max() < self.size):
@@ -42,7 +43,7 @@ class IndexBound:
             f"{self.what} {int(array[place])} at position {position if len(position) != 1 else position[0]} of {name} is out of range.",
             expected=f"integers in [0, {self.size}){also}",
             given=f"{int(wrong.sum())} of {array.size} values outside, from {int(array[wrong].min())} to {int(array[wrong].max())}",
-            remedy=f"number the classes from 0, or make the layer larger than {int(array.max())}" if int(array.min()) >= 0 else "number from 0 upwards",
+            remedy=self.remedy.format(largest=int(array.max())) if int(array.min()) >= 0 else "number from 0 upwards",
             source=self.source if self.source is not None and self.source.layer else None,  # outside layers the line is that of an earlier batch
         )
 
@@ -68,11 +69,14 @@ def _collect(graph: Graph, origin: dict[Value, str], found: dict[str, IndexBound
             origin[node.outputs[0]] = origin[first]
             continue
         ignored: int | None = None
+        remedy = IndexBound.remedy
         if node.op.name in ("cross_entropy", "nll"):
             index, size, what = node.inputs[1], node.specs[0].shape[1 if node.specs[0].ndim > 1 else 0], "class index"  # type: ignore[union-attr]  # always given
             ignored = node.attrs["ignore_index"]
+            remedy = "number the classes from 0, or make the last layer larger than {largest}"
         elif node.op.name == "embedding":
             index, size, what = node.inputs[0], node.specs[1].shape[0], "index"  # type: ignore[union-attr]  # always given
+            remedy = "number what is embedded from 0, or make num_embeddings larger than {largest}"
         elif node.op.name in ("take", "take_along_axis"):
             index, size, what = node.inputs[1], node.specs[0].shape[node.attrs["axis"]], "index"  # type: ignore[union-attr]  # always given
         elif node.op.composite and any(v in origin for v in node.inputs):
@@ -83,7 +87,7 @@ def _collect(graph: Graph, origin: dict[Value, str], found: dict[str, IndexBound
         else:
             continue
         if index in origin and isinstance(size, int):
-            bound = IndexBound(size, ignored, what, node.source)
+            bound = IndexBound(size, ignored, what, node.source, remedy)
             before = found.get(origin[index])
             if before is None or bound.size < before.size:
                 found[origin[index]] = bound

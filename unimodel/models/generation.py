@@ -263,7 +263,15 @@ def _reader(model: Any, count: int, tokens: int, use_cache: bool) -> Reader | Re
 
 def _prompts(input_ids: Any, attention_mask: Any) -> tuple[Array, Array]:
     """Token ids (N, L), int64, and where each text begins (N,)."""
-    tokens = as_array(input_ids)
+    try:
+        tokens = as_array(input_ids)
+    except ValueError:  # rows of several lengths, which are no array
+        raise DataError(
+            "prompts of several lengths are padded to one.",
+            expected="integers of shape (N, L)",
+            given=f"lengths {[len(row) for row in input_ids]}",
+            remedy="pad them on the left, um.nn.utils.rnn.pad_sequence(prompts, batch_first=True, padding_side='left'), and pass an attention_mask with 0 there",
+        ) from None
     tokens = tokens[None] if tokens.ndim == 1 else tokens
     if tokens.dtype.kind not in "iu" or tokens.ndim != 2 or 0 in tokens.shape:
         raise DataError(

@@ -68,7 +68,7 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, i
             "cross-entropy takes class indices, or a probability for each class.",
             expected=f"int64 {shape} with classes in [0, {input.shape[axis]}), or {input.spec} of probabilities",
             given=str(target.spec),
-            remedy="convert labels with y.astype('int64')" if target.shape == shape else "give one class index per sample, y.reshape(-1)",
+            remedy=_remedy(input, target, shape),
         )
     classes = known(input.shape[axis])
     log_p = log_softmax(input, axis=axis)
@@ -78,6 +78,18 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, i
         smooth = ops.where(counted, -ops.sum(weighted, axis=axis), 0.0)
         losses = (1.0 - label_smoothing) * losses + (label_smoothing / classes) * smooth
     return losses, weights
+
+
+def _remedy(input: Tensor, target: Tensor, shape: tuple[Size, ...]) -> str:
+    if target.shape == shape:
+        return "convert labels with y.astype('int64')"
+    if input.ndim > 2 and target.shape == input.shape[:-1]:  # as language models have it
+        moved = (0, input.ndim - 1, *range(1, input.ndim - 1))
+        return (
+            f"classes are dimension 1, as in PyTorch: permute the logits, um.ops.permute_dims(logits, {moved}), "
+            f"or let every place be a sample, logits.reshape(-1, {input.shape[-1]}) with target.reshape(-1)"
+        )
+    return "give one class index per sample, y.reshape(-1)"
 
 
 def _picked(log_p: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, axis: int) -> tuple[Tensor, Tensor, Tensor]:
