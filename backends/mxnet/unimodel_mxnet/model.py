@@ -83,6 +83,8 @@ class Build:
         self.literals: dict[str, np.ndarray] = {}
         self.auxiliary: dict[str, np.ndarray] = {}
         self.symbols: dict[Value, Any] = {}
+        self.kept: dict[Any, Any] = {}
+        """Symbols beside the values' own that more than one lowering has a use for."""
         self.references: dict[str, tuple[Any, int]] = {}
         self._names = _Names()
 

@@ -256,8 +256,12 @@ def select(condition: Any, x: Any, y: Any) -> Any:
 
 @lower("where")
 def _(call: Call, condition: Any, x: Any, y: Any) -> Any:
-    condition, x, y = same_shape(call, condition, x, y)
-    return snp.where(condition, x, y) if call.out.dtype == "bool" else select(condition, x, y)
+    repeated, x, y = same_shape(call, condition, x, y)
+    if call.out.dtype == "bool":
+        return snp.where(repeated, x, y)
+    key = "condition", call.node.inputs[0], call.out.shape  # every block of a transformer has the same mask
+    mask = call.build.kept[key] = call.build.kept[key] if key in call.build.kept else cast(repeated, "int32")
+    return legacy(sym.where, mask, x, y)
 
 
 @lower("logical_and", "logical_or", "logical_xor")
@@ -579,6 +583,9 @@ def gather(call: Call, x: Any, indices: Any, shape: Sequence[Any], axis: int) ->
 @lower("take_along_axis")
 def _(call: Call, x: Any, indices: Any) -> Any:
     axis, shape = call.attrs["axis"], call.specs[1].shape
+    last = call.build.kept.get(("axis last", call.node.inputs[0], axis))
+    if shape[axis] == 1 and last is not None:
+        return reshape(call, npx.pick(last, snp.squeeze(indices, axis=axis), axis=-1), shape)
     if shape[axis] == 1 and call.out.dtype != "bool":
         return npx.pick(x, snp.squeeze(indices, axis=axis), axis=axis, keepdims=True)
     return as_integers(lambda x: gather(call, x, indices, shape, axis), call.out, x)
