@@ -32,10 +32,6 @@ BLOCKED_SIZE = 2**14
 
 
 @lower("relu")
-def _(call: Call, x: Any) -> Any:
-    return rectified(call, x)
-
-
 def rectified(call: Call, x: Any) -> Any:
     size, dtype = math.prod(call.out.shape), call.out.dtype
     blocked = dtype == "float32" and (isinstance(size, Dim) or size >= BLOCKED_SIZE)
@@ -50,16 +46,6 @@ def rectified(call: Call, x: Any) -> Any:
 @lower("gelu", when=lambda node: float32(node) and node.attrs["approximate"] == "none")
 def _(call: Call, x: Any) -> Any:
     return activation(call, sym.LeakyReLU, x, act_type="gelu")
-
-
-@lower("gelu_gradient", when=lambda node: float32(node) and node.attrs["approximate"] == "none")
-def _(call: Call, g: Any, x: Any) -> Any:
-    # The normal distribution function is gelu(x) / x, and 1/2 at 0; its density comes from elu, which is exp(x) - 1 below 0: oneDNN has no erf and no exp.
-    square = x * x
-    zero = legacy(sym._internal._equal_scalar, square, scalar=0.0)
-    distribution = activation(call, sym.LeakyReLU, x, act_type="gelu") / (x + zero) + 0.5 * zero
-    density = activation(call, sym.LeakyReLU, -0.5 * square, act_type="elu", slope=1.0) + 1.0
-    return g * (distribution + x * density * (1.0 / math.sqrt(2.0 * math.pi)))
 
 
 @lower("softmax")
@@ -204,7 +190,11 @@ def _(call: Call, x: Any, g: Any) -> Any:
     return transpose(call, result, (*shape[:2], *a["kernel"]), (1, 0, *range(2, 2 + rank)))
 
 
-def _add(call: Call, a: Any, b: Any) -> Any:
+_plain_add = lower["add"]
+
+
+@lower("add")
+def _(call: Call, a: Any, b: Any) -> Any:
     """A convolution plus a bias per channel is one kernel."""
     for index, other in ((0, 1), (1, 0)):
         conv, shaped = call.made_by(index, "conv"), call.made_by(other, "reshape")
@@ -216,9 +206,6 @@ def _add(call: Call, a: Any, b: Any) -> Any:
             return lower["conv"](Call(call.build, conv), *map(symbol, conv.inputs), symbol(shaped.inputs[0]))
     return _plain_add(call, a, b)
 
-
-_plain_add = lower["add"]
-lower("add")(_add)
 
 # ---------------------------------------------------------------------------------------------------------------- pooling
 

@@ -156,17 +156,26 @@ def operands(call: Call, *symbols: Any) -> list[Any]:
     return [broadcast(call, x, s.shape, call.out.shape) for x, s in zip(symbols, call.specs, strict=True) if s is not None]
 
 
-def binary(name: str, function: Callable[..., Any], with_scalar: Callable[..., Any], scalar_first: Callable[..., Any]) -> None:
-    """Register an op of two tensors. A number on one side becomes an attribute, which saves a pass over memory."""
+MIRRORED = {
+    "subtract": "rsubtract",
+    "true_divide": "rtrue_divide",
+    "less": "greater",
+    "less_equal": "greater_equal",
+    "greater": "less",
+    "greater_equal": "less_equal",
+}
+"""What an op is with its inputs exchanged, where that is another."""
 
-    @lower(name)
-    def _(call: Call, a: Any, b: Any) -> Any:
-        dtype = call.specs[0].dtype
-        for number, x, spec, form in ((call.number(1), a, call.specs[0], with_scalar), (call.number(0), b, call.specs[1], scalar_first)):
-            if number is not None and spec.shape == call.out.shape and (dtype in FLOATS or (dtype != "bool" and abs(number) < EXACT_SCALAR)):
-                return shared(call, form(x, scalar=float(number)), a, b)
-        a, b = operands(call, a, b)
-        return shared(call, function(a, b), a, b)
+
+@lower("add", "multiply", "maximum", "minimum", "equal", "not_equal", *MIRRORED)
+def _(call: Call, a: Any, b: Any) -> Any:
+    """A number on one side becomes an attribute, which saves a pass over memory."""
+    name, dtype = call.node.op.name, call.specs[0].dtype
+    for number, x, spec, form in ((call.number(1), a, call.specs[0], name), (call.number(0), b, call.specs[1], MIRRORED.get(name, name))):
+        if number is not None and spec.shape == call.out.shape and (dtype in FLOATS or (dtype != "bool" and abs(number) < EXACT_SCALAR)):
+            return shared(call, getattr(internal, f"{form}_scalar")(x, scalar=float(number)), a, b)
+    a, b = operands(call, a, b)
+    return shared(call, getattr(snp, name)(a, b), a, b)
 
 
 def shared(call: Call, result: Any, a: Any, b: Any) -> Any:
@@ -177,23 +186,6 @@ def shared(call: Call, result: Any, a: Any, b: Any) -> Any:
     wins, ties = (cast(f(a, b), call.out.dtype) for f in (snp.greater if name == "maximum" else snp.less, snp.equal))
     share = wins + 0.5 * ties
     return with_slopes(result, (a, share), (b, 1.0 - share))
-
-
-for _name, _function, _with_scalar, _scalar_first in (
-    ("add", snp.add, internal.add_scalar, internal.add_scalar),
-    ("subtract", snp.subtract, internal.subtract_scalar, internal.rsubtract_scalar),
-    ("multiply", snp.multiply, internal.multiply_scalar, internal.multiply_scalar),
-    ("true_divide", snp.true_divide, internal.true_divide_scalar, internal.rtrue_divide_scalar),
-    ("maximum", snp.maximum, internal.maximum_scalar, internal.maximum_scalar),
-    ("minimum", snp.minimum, internal.minimum_scalar, internal.minimum_scalar),
-    ("equal", snp.equal, internal.equal_scalar, internal.equal_scalar),
-    ("not_equal", snp.not_equal, internal.not_equal_scalar, internal.not_equal_scalar),
-    ("less", snp.less, internal.less_scalar, internal.greater_scalar),
-    ("less_equal", snp.less_equal, internal.less_equal_scalar, internal.greater_equal_scalar),
-    ("greater", snp.greater, internal.greater_scalar, internal.less_scalar),
-    ("greater_equal", snp.greater_equal, internal.greater_equal_scalar, internal.less_equal_scalar),
-):
-    binary(_name, _function, _with_scalar, _scalar_first)
 
 
 @lower("pow")
@@ -271,13 +263,8 @@ def _(call: Call, a: Any, b: Any) -> Any:
 
 lower.calls(
     exp=snp.exp, expm1=snp.expm1, log=snp.log, log1p=snp.log1p, sqrt=snp.sqrt, sin=snp.sin, cos=snp.cos, negative=snp.negative,
-    logical_not=snp.logical_not, isnan=snp.isnan, isfinite=snp.isfinite,
+    logical_not=snp.logical_not, isnan=snp.isnan, isfinite=snp.isfinite, erfinv=npx.erfinv, lgamma=npx.gammaln,
 )  # fmt: skip  # a table reads better in rows
-
-
-@lower("erfinv", "lgamma")
-def _(call: Call, x: Any) -> Any:
-    return npx.erfinv(x) if call.node.op.name == "erfinv" else npx.gammaln(x)
 
 
 @lower("atan2", "bitwise_and")
@@ -348,7 +335,7 @@ def _(call: Call, x: Any) -> Any:
     if name == "sum" and dtype in FLOATS:
         return reshape(call, total(call, x, call.specs[0], axes), call.out.shape)
     extra = {"dtype": dtype} if dtype != call.specs[0].dtype else {}
-    if name in ("prod", "max", "min") and call.backward:
+    if name in ("max", "min") and call.backward:
         return _differentiable_reduction(call, x)
     x, axes = collapsed(call, x, axes)
     return reshape(call, getattr(snp, name)(x, axis=axes, **extra), call.out.shape)
@@ -379,7 +366,7 @@ def total(call: Call, x: Any, spec: TensorSpec, axes: Sequence[int]) -> Any:
 
 
 def _differentiable_reduction(call: Call, x: Any) -> Any:
-    """The largest, least or product of elements, for MXNet to differentiate: it gives every one of equal elements all, and to zeros in a product NaN."""
+    """The largest or least element, for MXNet to differentiate: it gives every one of equal elements all."""
     name, axes, dtype, shape = call.node.op.name, call.attrs["axis"], call.out.dtype, call.specs[0].shape
     kept = [1 if i in axes else s for i, s in enumerate(shape)]
 
@@ -387,20 +374,8 @@ def _differentiable_reduction(call: Call, x: Any) -> Any:
         collapsed_x, collapsed_axes = collapsed(call, x, axes)
         return broadcast(call, reshape(call, getattr(snp, function)(collapsed_x, axis=collapsed_axes), kept), kept, shape)
 
-    result = over(name, x)
-    if name == "prod":
-        zero = internal.equal_scalar(x, scalar=0.0)
-        count = over("sum", cast(zero, dtype))
-        factors = select(zero, snp.ones_like(x), x)
-        others = over("prod", factors)
-        alone = select(
-            zero, cast(internal.equal_scalar(count, scalar=1.0), dtype) * others, cast(internal.equal_scalar(count, scalar=0.0), dtype) * others / factors
-        )
-        slope = finite(alone)
-    else:
-        chosen = cast(snp.equal(x, result), dtype)
-        slope = chosen / over("sum", chosen)
-    through = with_slopes(snp.zeros_like(x), (x, slope))
+    chosen = cast(snp.equal(x, over(name, x)), dtype)
+    through = with_slopes(snp.zeros_like(x), (x, chosen / over("sum", chosen)))
     total = legacy(sym.BlockGrad, getattr(snp, name)(x, axis=axes, keepdims=True)) + snp.sum(through, axis=axes, keepdims=True)
     return reshape(call, total, call.out.shape)
 

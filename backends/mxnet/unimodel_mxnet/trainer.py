@@ -316,7 +316,9 @@ HEAVY = frozenset(("conv", "lstm", "gru", "rnn"))
 """What MXNet differentiates faster than core does: with these in a region it is the one who does."""
 
 
-CORE_GRADIENT = frozenset(("erfinv", "lgamma", "cholesky_factor", "triangular_solve", "solve_square", "thin_qr", "eigen_symmetric", "thin_svd", "slogdet"))
+CORE_GRADIENT = frozenset(
+    ("prod", "erfinv", "lgamma", "cholesky_factor", "triangular_solve", "solve_square", "thin_qr", "eigen_symmetric", "thin_svd", "slogdet")
+)
 """Ops whose gradient MXNet lacks, has to float32's digits or has wrong (zeros without an error): programs that differentiate them are core's to differentiate."""
 
 
