@@ -32,7 +32,7 @@ BLOCKED_SIZE = 2**14
 
 
 @lower("relu")
-def rectified(call: Call, x: Any) -> Any:
+def _(call: Call, x: Any) -> Any:
     size, dtype = math.prod(call.out.shape), call.out.dtype
     blocked = dtype == "float32" and (isinstance(size, Dim) or size >= BLOCKED_SIZE)
     if call.build.hasty:
@@ -227,16 +227,10 @@ def _(call: Call, x: Any) -> Any:
     if not _pools_whole(call.node):  # MXNet differentiates, and a maximum's gradient would be shared among equals: the first has it all
         shape, flat = call.specs[0].shape, (*call.out.shape[:2], math.prod(call.out.shape[2:]))
         return reshape(call, gather(call, reshape(call, x, (*shape[:2], -1)), indices(), flat, 2), call.out.shape), indices
-    relu = call.made_by(0, "relu")
-    alone = relu is not None and len(relu.outputs[0].users) == 1
-    if alone:  # the largest of rectified numbers is the rectified largest: a quarter of the work
-        x = call.build.symbol(relu.inputs[0])
     values = _pool(call, x, "max")
     if not call.build.hasty:  # MXNet's maximum passes over NaN, which a mean does not: 0 / (mean == mean) is 0, or NaN
         mean = _pool(call, x, "avg")
         values = values + internal.rtrue_divide_scalar(legacy(equal, mean, mean), scalar=0.0)
-    if alone:
-        return rectified(call, values), indices
     least = float(np.finfo(call.out.dtype).min)  # which is what MXNet finds among nothing but -inf
     return values + internal.multiply_scalar(cast(internal.less_equal_scalar(values, scalar=least), call.out.dtype), scalar=least), indices
 
