@@ -315,11 +315,10 @@ def _(call: Call, x: Any, *rest: Any) -> Any:
     states = [reshape(call, _once(call, 1 + i, s), (1, *call.outputs[1 + i].shape)) for i, s in enumerate(rest[:count])]
     x = snp.flip(x, axis=0) if reverse else _once(call, 0, x)
     rows = call.specs[1 + count].shape[0]
-    none = np.zeros(rows, call.out.dtype)
-    parts = [reshape(call, w, (-1,)) for w in rest[count : count + 2]]
-    parts += [call.build.literal(none) if b is None else b for b in rest[count + 2 : count + 4]]
+    none = call.build.literal(np.zeros(rows, call.out.dtype))
+    parts = [reshape(call, none if w is None else w, (-1, rows)) for w in rest[count : count + 4]]  # of two dimensions: oneDNN joins no others
     found = sym.RNN(
-        *(s.as_nd_ndarray() for s in (x, legacy(sym.concat, *parts, dim=0), *states)),
+        *(s.as_nd_ndarray() for s in (x, reshape(call, legacy(sym.concat, *parts, dim=0), (-1,)), *states)),
         state_size=call.out.shape[-1],
         num_layers=1,
         mode={"rnn": "rnn_tanh"}.get(name, name),
