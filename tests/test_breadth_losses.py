@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from effort import examples
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import unimodel as um
@@ -141,11 +141,11 @@ def test_margin_ranking(seed: int, shape: tuple[int, ...], margin: float, reduct
 
 @given(seeds, batches, st.sampled_from([0.0, 0.4, -0.5]), reductions, flags)
 def test_cosine_embedding(seed: int, shape: tuple[int, int], margin: float, reduction: str, batched: bool) -> None:
+    assume(shape[-1] > 1)  # the cosine of single numbers is 1 or -1, and its gradient what rounding leaves of 0
     rng = np.random.default_rng(seed)
     pair = [rng.standard_normal(shape if batched else shape[1:]) for _ in range(2)]
     target = rng.choice([-1, 1], shape[:1]) if batched else np.asarray(1 if rng.random() < 0.5 else -1)
-    # the cosine of single numbers is 1 or -1: in float32 its gradient is what rounding leaves of 0
-    compare("CosineEmbeddingLoss", [*pair, target], float32=shape[-1] > 1, margin=margin, reduction=reduction)
+    compare("CosineEmbeddingLoss", [*pair, target], margin=margin, reduction=reduction)
 
 
 @given(seeds, batches, st.sampled_from([1.0, 0.3, 5.0]), st.sampled_from([2.0, 1.0, 3.0, 1.5, float("inf")]), flags, reductions)
