@@ -52,6 +52,35 @@ def test_a_composite_that_multiplies_matrices_inside_is_taken_apart() -> None:
     assert dtype_of(graph, "matmul") == {"bfloat16"} and dtype_of(graph, "exp") == {"float32"}
 
 
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_are_low_as_a_whole(name: str) -> None:
+    shapes = {"LSTM": ((2, 3), (2, 3), (12, 4), (12, 3)), "GRU": ((2, 3), (9, 4), (9, 3)), "RNN": ((2, 3), (3, 4), (3, 3))}[name]
+    graph = lowered(getattr(ops, name.lower()), (5, 2, 4), *shapes)
+    assert dtype_of(graph, name.lower()) == {"float16"}
+    assert {v.spec.dtype for v in graph.outputs} == {"float32"}
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "fp16-mixed"])
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_train_in_low_precision_as_in_float32(name: str, precision: str) -> None:
+    pytest.importorskip("unimodel_torch", reason="framework missing: PyTorch is not installed")
+    x = np.random.default_rng(0).standard_normal((32, 4, 3)).astype("float32")
+    lengths = np.arange(32) % 4 + 1
+
+    class Net(um.Model):
+        def __init__(self) -> None:
+            self.layer = getattr(um.nn, name)(3, 6, batch_first=True)
+
+        def forward(self, x: Any, lengths: Any) -> Any:
+            return self.layer(x, lengths=lengths)[0]
+
+    def losses(precision: str) -> list[float]:
+        trainer = um.Trainer(Net(), um.losses.MSELoss(), um.optim.SGD(lr=0.5), backend="torch", precision=precision)
+        return trainer.fit(((x, lengths), x.mean(2, keepdims=True) + np.zeros((1, 1, 6), "float32")), epochs=4, verbose=False).history["loss"]
+
+    np.testing.assert_allclose(losses(precision), losses("float32"), rtol=0.02)
+
+
 def test_throughout_everything_is_low() -> None:
     graph = lowered(lambda a, b: ops.softmax(ops.relu(a @ b), -1), (4, 4), (4, 4), precision="bf16-true")
     assert dtype_of(graph, "matmul") == dtype_of(graph, "softmax") == {"bfloat16"} and graph.outputs[0].spec.dtype == "float32"

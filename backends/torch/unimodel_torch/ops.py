@@ -74,7 +74,7 @@ def _(node: Any) -> Any:
     value, dtype = node.attrs["value"], node.attrs["dtype"]
     if hasattr(value, "array"):
         return torch.tensor(value.array, dtype=DTYPES[dtype])
-    return {"b": bool, "i": int, "f": float}[dtype[0]](value)
+    return bool(value) if dtype == "bool" else int(value) if dtype.startswith("int") else float(value)
 
 
 @lower("extent")
