@@ -64,13 +64,13 @@ def gradient_array(spec: TensorSpec, sparse: bool) -> Any:
 
 
 def host_view(array: Any) -> np.ndarray:
-    """All elements of a float32 array, in whatever order they lie in memory, until MXNet writes there again; waits for them."""
+    """All elements of an array in one row, until MXNet writes there again; waits for them."""
     address = ctypes.c_void_p()
     array.wait_to_read()
     if array.stype == "row_sparse":
         array = array.data
     check_call(library.MXNDArrayGetData(array.handle, ctypes.byref(address)))
-    return np.ctypeslib.as_array((ctypes.c_float * array.size).from_address(address.value or 0))
+    return np.frombuffer((ctypes.c_char * (array.size * np.dtype(array.dtype).itemsize)).from_address(address.value or 0), array.dtype)
 
 
 def shared_array(spec: TensorSpec) -> tuple[np.ndarray, Any]:
