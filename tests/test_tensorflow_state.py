@@ -78,6 +78,26 @@ def test_programs_that_want_different_orders_share_state() -> None:
     same(trainers[2], trainers[0])
 
 
+class Weight(um.Model):
+    """A convolution whose weight alone is then asked for, by a program so small that it is a round of a loop."""
+
+    def __init__(self) -> None:
+        self.conv = nn.Conv2d(2, 3, (2, 1))
+        self.alone = False
+
+    def forward(self, x: Any) -> Any:
+        return x[:, :1, 0, 0] + ops.sum(self.conv.weight[:, :, 0] * np.arange(3.0)[:, None, None]) if self.alone else self.conv(x)
+
+
+def test_a_small_program_finds_filters() -> None:
+    model = Weight()
+    one = um.Trainer(model, backend="tensorflow", precision="float64")
+    one.predict(X)
+    model.alone = True
+    wanted = X[:, :1, 0, 0] + (model.conv.weight.data[:, :, 0] * np.arange(3.0)[:, None, None]).sum()
+    np.testing.assert_allclose(one.predict(X), wanted, rtol=1e-12)
+
+
 @pytest.mark.parametrize("shape", [(4, 2, 6, 5), (4, 6)])
 def test_relu_keeps_nan(shape: tuple[int, ...]) -> None:
     layers = [nn.Conv2d(2, 3, 3), nn.BatchNorm2d(2)] if len(shape) == 4 else [nn.Linear(6, 3), nn.BatchNorm1d(6)]

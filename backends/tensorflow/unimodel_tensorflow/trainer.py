@@ -25,7 +25,7 @@ from unimodel.errors import BackendError, ShapeError
 from unimodel.graph import Graph, Node
 from unimodel.passes.layout import IMAGES
 from unimodel.regions import every_node, has_control_flow
-from unimodel_tensorflow.arrays import CPU, VariableStore, tf, to_numpy
+from unimodel_tensorflow.arrays import CPU, VariableStore, filters_axes, tf, to_numpy
 from unimodel_tensorflow.images import used_as_filters
 from unimodel_tensorflow.kernels import raw
 from unimodel_tensorflow.model import Writer, signature, sizes_of
@@ -159,12 +159,10 @@ class Program(Executable):
         writer = Writer(sizes_of(self._batch, arguments), self._journal, self._functions, xla)
         state = [e.value for e in self._state]
         for value, handle in zip(state, handles, strict=True):
-            read = raw.ReadVariableOp(resource=handle, dtype=tf.as_dtype(value.spec.dtype))
-            if value in self._filters:
-                writer.values[value] = writer.hold(value, read)
-            else:
-                writer.values[value] = read
-                read.set_shape(value.spec.shape)  # a handle that came through a loop does not know
+            read, filters = raw.ReadVariableOp(resource=handle, dtype=tf.as_dtype(value.spec.dtype)), value in self._filters
+            # a handle that came through a loop does not know its shape
+            read.set_shape([value.spec.shape[i] for i in filters_axes(value.spec.ndim)] if filters else value.spec.shape)
+            writer.values[value] = writer.hold(value, read) if filters else read
         writer.values.update(zip((e.value for e in self._batch), arguments, strict=False))
         if self._scalars:
             writer.values.update(zip((e.value for e in self._scalars), raw.Unpack(value=arguments[-1], num=len(self._scalars)), strict=True))
