@@ -9,9 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_plugins import install
 from faulty_backends import plant
+
+from unimodel.backend import Lowerings
+from unimodel.coverage import to_do
 
 pytest.importorskip("unimodel_conformance", reason="the suite is a distribution of its own, and not installed here")
 
@@ -71,6 +75,42 @@ def test_a_declared_defect_of_no_test_is_an_error(tmp_path: Path) -> None:
     done, matrix = suite(tmp_path, "right", ONLY_EXP)
     assert done.returncode == 4 and not matrix
     assert "test_generated[expp]" in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("declared", "says"),
+    [
+        ("{'float23': 1e-5}", "'float23', which is no float dtype; those are float64, float32, float16, bfloat16"),
+        ("{'float32': 1e-3}", "the tolerance for float32 is 0.001; the suite allows numbers from 0 to 1e-05 there"),
+        ("{'float64': '1e-12'}", "the tolerance for float64 is '1e-12'"),
+    ],
+    ids=["misspelt", "above the cap", "no number"],
+)
+def test_a_tolerance_that_cannot_be_declared_is_an_error(tmp_path: Path, declared: str, says: str) -> None:
+    plant(tmp_path, "lenient", "", f"    tolerances = {declared}\n")
+    done, matrix = suite(tmp_path, "lenient", ONLY_EXP)
+    assert done.returncode == 4 and not matrix
+    (line,) = [line for line in (done.stderr + done.stdout).splitlines() if says in line]
+    assert "the backend lenient: " in line
+
+
+def test_a_backend_that_is_not_installed_is_an_error(tmp_path: Path) -> None:
+    done, matrix = suite(tmp_path, "unheard_of", ONLY_EXP)
+    assert done.returncode == 4 and not matrix
+    assert "no backend is called 'unheard_of'; installed are" in done.stderr + done.stdout and "numpy" in done.stderr + done.stdout
+    command = subprocess.run([sys.executable, "-m", "unimodel", "conformance", "unheard_of"], capture_output=True, text=True, timeout=60, check=False)
+    assert command.returncode == 2 and "no backend is called 'unheard_of'" in command.stderr and "numpy" in command.stderr
+
+
+def test_what_to_do_next_is_said_as_new_backend_says_it(tmp_path: Path) -> None:
+    """In one order, whichever tests were chosen."""
+    plant(tmp_path, "small", "lower = Lowerings()\nfor name in ('add', 'multiply', 'constant'):\n    lower(name)(right[name])\n")
+    done, _ = suite(tmp_path, "small", ONLY_EXP)
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("to do, what unlocks most first: ")]
+    table = Lowerings()
+    table.calls(add=np.add, multiply=np.multiply, constant=np.asarray)
+    wanted = [step.primitive for step in to_do(table, training=True)]
+    assert line.split(": ", 1)[1].split(" (")[0].split(", ") == wanted
 
 
 def test_what_is_not_claimed_is_refused_with_its_reason(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def _tuple(result: Any) -> tuple[Any, ...]:
 def _call_text(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
     def text(value: Any) -> str:
         if isinstance(value, np.ndarray):
-            return f"{value.dtype.name}{list(value.shape)}"
+            return f"{'float' if value.dtype.kind == 'f' else value.dtype.name}{list(value.shape)}"  # floats are cast to the dtype that is tested
         if isinstance(value, (list, tuple)) and value and isinstance(value[0], np.ndarray):
             return f"[{', '.join(map(text, value))}]"
         return repr(value)
@@ -179,26 +179,31 @@ def gradients(case: Case, tensors: Sequence[Any], call: Callable[[Sequence[Any]]
     places = float_places(case)
     wrt = [tensors[i] for i in places]
     loss, grads = value_and_grad(lambda: loss_of(call(tensors)), wrt=wrt)
-    return (loss, *(0.0 * t if g is None else g for g, t in zip(grads, wrt, strict=True)))
+    return (loss, *_whole(grads, wrt))
 
 
-def second_gradients(case: Case, tensors: Sequence[Any]) -> tuple[Any, ...]:
-    """A number made of the gradients, and the gradients of that number."""
+def nested_gradients(case: Case, tensors: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """A region inside a region: the loss and its gradients, then a number made of these gradients, and the gradients of that number."""
     places = float_places(case)
     wrt = [tensors[i] for i in places]
 
     def inner() -> Any:
-        _, grads = value_and_grad(lambda: loss_of(case.call(tensors)), wrt=wrt)
+        loss, grads = value_and_grad(lambda: loss_of(case.call(tensors)), wrt=wrt)
         total = None
         for k, g in enumerate(grads):
             if g is not None:
                 weights = np.sin(2.0 + 0.9 * np.arange(int(np.prod(g.shape)), dtype="float64") + k).reshape(g.shape)
                 part = sum_of(g * weights)
                 total = part if total is None else total + part
-        return sum_of(wrt[0]) * 0.0 if total is None else total
+        return (sum_of(wrt[0]) * 0.0 if total is None else total), (loss, *_whole(grads, wrt))
 
-    value, grads = value_and_grad(inner, wrt=wrt)
-    return (value, *(0.0 * t if g is None else g for g, t in zip(grads, wrt, strict=True)))
+    (value, once), grads = value_and_grad(inner, wrt=wrt, has_aux=True)
+    return once, (value, *_whole(grads, wrt))
+
+
+def _whole(grads: Sequence[Any], wrt: Sequence[Any]) -> tuple[Any, ...]:
+    """Zeros where there is no gradient."""
+    return tuple(0.0 * t if g is None else g for g, t in zip(grads, wrt, strict=True))
 
 
 STEP = 1e-3

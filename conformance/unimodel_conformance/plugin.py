@@ -6,7 +6,9 @@ workers judge, and what they found travels with pytest's reports, as plain data,
 
 from __future__ import annotations
 
+import gc
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +43,7 @@ class Run:
 
 
 _RUN = pytest.StashKey[Run]()
+_THRESHOLD = pytest.StashKey[tuple[int, int, int]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -82,12 +85,20 @@ class _Records:
 
 def _load(name: str, device: str, target: str | None) -> Run:
     from unimodel import plugins
-    from unimodel_conformance.subject import Subject, stamp
+    from unimodel_conformance.subject import Subject, stamp, undeclarable
 
+    if name not in plugins.names():
+        raise pytest.UsageError(f"no backend is called {name!r}; installed are {', '.join(plugins.names())}")
     run = Run(name)
     try:
-        run.subject = Subject(plugins.load(name)(device))
+        kind = plugins.load(name)
+        wrong = undeclarable(kind.tolerances)
+        if wrong:
+            raise pytest.UsageError(f"the backend {name}: {wrong}")
+        run.subject = Subject(kind(device))
         run.stamp = stamp(run.subject)
+    except pytest.UsageError:
+        raise
     except Exception as error:
         run.cause = f"{type(error).__name__}: {error}"
         run.records["load"] = matrix.Record("", "backend", "load", BROKEN, run.cause)
@@ -143,6 +154,29 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         items[:] = [i for i in items if not _ours(i)]
         return
     _check_declared(config, run, ours)
+    items.sort(key=_neighbours(items).__getitem__)
+
+
+def _neighbours(items: Sequence[pytest.Item]) -> dict[pytest.Item, tuple[int, int]]:
+    """An order in which the tests of one file that are about one thing run next to each other: programs and results that several look at are made once in a process."""
+    files: dict[Path, int] = {}
+    things: dict[Any, int] = {}
+    return {i: (files.setdefault(i.path, len(files)), things.setdefault((i.path, *_about(i)) if _ours(i) else i, len(things))) for i in items}
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What frameworks and tests have loaded by now stays to the end. The suite makes and drops programs by the thousand, and need not look through all that each time."""
+    if run_of(session.config) is not None:
+        session.config.stash[_THRESHOLD] = gc.get_threshold()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _THRESHOLD in config.stash:
+        gc.unfreeze()
+        gc.set_threshold(*config.stash[_THRESHOLD])
 
 
 def _check_declared(config: pytest.Config, run: Run, items: list[pytest.Item]) -> None:
@@ -246,7 +280,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for reason, count in _refusals(run).items():
         terminalreporter.write_line(f"{reason}: {count} tests")
     if run.subject is not None and run.subject.missing:
-        terminalreporter.write_line("to do, what unlocks most first: " + ", ".join(_to_do(run)))
+        terminalreporter.write_line(
+            f"to do, what unlocks most first: {', '.join(_to_do(run.subject))} (what each completes: unimodel new-backend {run.name} --todo)"
+        )
     counts = {s: sum(r.state == s for r in run.records.values()) for s in STATES}
     terminalreporter.write_line(", ".join(f"{n} {s}" for s, n in counts.items() if n) + f"  ({run.stamp.get('framework', '')})")
 
@@ -260,12 +296,9 @@ def _refusals(run: Run) -> dict[str, int]:
     return found
 
 
-def _to_do(run: Run) -> list[str]:
-    """Primitives without a lowering, by how many tests name them as what is missing."""
-    assert run.subject is not None, "called for a loaded backend"
-    counts = dict.fromkeys(run.subject.missing, 0)
-    for record in run.records.values():
-        for name in record.reason.removeprefix("no lowering for ").split(", ") if record.reason.startswith("no lowering for ") else ():
-            if name in counts:
-                counts[name] += 1
-    return [f"{name} ({counts[name]})" for name in sorted(counts, key=lambda n: (-counts[n], n))]
+def _to_do(subject: Subject) -> list[str]:
+    """Primitives without a lowering, in the order of ``unimodel new-backend --todo``, whatever tests were run."""
+    from unimodel.backend import Capability
+    from unimodel.coverage import to_do
+
+    return [step.primitive for step in to_do(subject.backend.lowerings, subject.claims(Capability.TRAINING))]

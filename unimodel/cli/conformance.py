@@ -18,6 +18,7 @@ import typer
 
 from unimodel.cli.apart import cause_of_death, end
 from unimodel.cli.console import refuse, say
+from unimodel.cli.script import known
 
 _SUITE = "unimodel_conformance"
 
@@ -35,7 +36,7 @@ def conformance(
 ) -> None:
     """Run the conformance suite against a backend: every op, layer, loss and optimizer, training, errors and claims.
 
-    Exit status 0 if nothing fails that the backend claims, 1 if something does or the backend is broken.
+    Exit status 0 if nothing fails that the backend claims, 1 if something does or the backend is broken, 2 if the call or what the backend declares is wrong.
 
     \b
     unimodel conformance torch --json torch.json
@@ -56,6 +57,7 @@ def conformance(
         refuse("--docs and --check go with --merge")
     if jobs > 1 and importlib.util.find_spec("xdist") is None:
         refuse("--jobs needs pytest-xdist: pip install pytest-xdist")
+    known(names[0])
     shared = ["-n", str(jobs), "--dist", "worksteal"] if jobs > 1 else []
     raise typer.Exit(_run(names[0], device, json_file, [*shared, *(["-k", select] if select else [])], time_limit))
 
