@@ -182,8 +182,8 @@ def _(d: Draws) -> Call:
 @generates("where")
 def _(d: Draws) -> Call:
     shape = d.shape()
-    kind = d.choice("normal", "int32", "int64", "special")
-    x2 = d.array(d.part_of(shape), kind) if d.integer(0, 3) else 2
+    kind = d.choice("normal", "int32", "int64", "bool", "special")
+    x2 = d.array(d.part_of(shape), kind) if d.integer(0, 3) or kind == "bool" else 2
     return [d.array(d.part_of(shape), "bool"), d.array(shape, kind), x2], {}
 
 
@@ -358,8 +358,9 @@ def _(d: Draws) -> Call:
 
 @generates("iota")
 def _(d: Draws) -> Call:
-    start, step = d.integer(-5, 5), d.choice(1, 2, 3, -1)
-    return [], {"start": start, "stop": start + step * d.integer(0, 5), "step": step, "dtype": d.choice("int32", "int64", "float32")}
+    start, step = d.integer(-5, 5) * d.choice(1, 0.1), d.choice(1, 2, 3, -1, 0.3)
+    stop = start + step * (d.integer(1, 6) - 0.5) if isinstance(step, float) or isinstance(start, float) else start + step * d.integer(0, 5)
+    return [], {"start": start, "stop": stop, "step": step, "dtype": "float32" if isinstance(stop, float) else d.choice("int32", "int64", "float32")}
 
 
 # ------------------------------------------------------------------------------------------------ products and convolution

@@ -7,7 +7,6 @@ float32, and differentiated by every way the backend has, held against finite di
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from unimodel.backend import Capability
 from unimodel.graph import Array
 from unimodel_conformance.cases import finite_difference, loss_of
 from unimodel_conformance.subject import Subject, as_dtype, difference
+from unimodel_conformance.truth_functions import MORE, Function
 
 pytestmark = pytest.mark.concerns("op", "functions")
 
@@ -34,16 +34,6 @@ SQUARE = RNG.uniform(-0.4, 0.4, (3, 3)) + np.diag([1.0, 1.7, -2.3])
 INTS = np.array([[-9, 5, 3, 12], [7, -1, 0, 6]])
 MASK = X > 0
 NAN = np.where(MASK, X, np.nan)
-
-
-@dataclass
-class Function:
-    """A call of ops, what NumPy makes of it, the arrays for both, and whether its gradient is checked."""
-
-    call: Callable[..., Any]
-    truth: Callable[..., Any]
-    arrays: tuple[Array, ...]
-    gradient: bool = True
 
 
 def _scattered(x: Array, dim: int, index: Array, src: Any, add: bool) -> Array:
@@ -214,6 +204,7 @@ FUNCTIONS: dict[str, Function] = {
     "lstsq": F(lambda x: (ops.lstsq(x, x[:, :1]).solution, ops.matrix_cond(x.mT @ x, 1)), lambda x: (np.eye(x.shape[1])[:, :1], np.linalg.cond(x.T @ x, 1)), ((X + Y).T,)),
     "pinv": F(lambda x: (ops.pinv(x), ops.svdvals(x), ops.matrix_rank(x)), lambda x: (np.linalg.pinv(x), np.linalg.svd(x)[1], np.int64(3)), (X + Y,)),
     "eigvalsh": F(lambda a: ops.eigvalsh(a), lambda a: np.linalg.eigvalsh((a + a.T) / 2), (SQUARE,)),
+    **MORE,
 }  # fmt: skip  # a table reads better in rows
 
 

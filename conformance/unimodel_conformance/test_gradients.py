@@ -7,6 +7,7 @@ which ``test_ops.py`` holds against truth. Where a function has a kink, the ops'
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from unimodel.graph import Array
 from unimodel.ops import catalogue
 from unimodel_conformance.cases import Case, compiled, finite_difference, float_places, gradients, nested_gradients, results, run_together, sample_cases
 from unimodel_conformance.subject import Compiled, Subject, as_dtype, assert_close, difference
+from unimodel_conformance.variations import all_of, with_one_attribute_changed
 
 pytestmark = [pytest.mark.concerns("gradient"), pytest.mark.needs(Capability.TRAINING)]
 
@@ -117,16 +119,17 @@ def test_core_gradient(subject: Subject, op: str) -> None:
 
 @pytest.mark.parametrize("op", [n for n in DIFFERENTIABLE if catalogue[n].composite and catalogue[n].vjp_rule is not None])
 def test_rule_is_the_gradient_of_the_body(subject: Subject, op: str) -> None:
-    """A composite's own gradient rule gives what differentiating its decomposition gives."""
+    """A composite's own gradient rule gives what differentiating its decomposition gives, also beside calls that differ in one attribute."""
     cases = checked(op)
-    if subject.best == "float64":
-        whole = [outcome for _, (outcome, _) in core_gradients(subject, op)]
-    else:
-        whole = run_together(subject, cases, subject.best, gradients, "core")
-    parts = run_together(subject, cases, subject.best, lambda case, tensors: gradients(case, tensors, case.decomposed), "core")
-    for case, a, b in zip(cases, whole, parts, strict=True):
-        for i, (x, y) in enumerate(zip(results(a), results(b), strict=True)):
-            assert not (d := difference(x, y, 100 * subject.tolerance(subject.best))), f"{case!r}: gradient {i} by its rule and by its body part: {d}"
+    calls = {case: with_one_attribute_changed(case) for case in cases}
+
+    def both(case: Case, tensors: Sequence[Any]) -> Any:
+        return [gradients(case, tensors, partial(all_of, calls[case], call=how)) for how in (Case.call, Case.decomposed)]
+
+    for case, outcome in zip(cases, run_together(subject, cases, subject.best, both, "core"), strict=True):
+        for i, (x, y) in enumerate(zip(*results(outcome), strict=True)):
+            d = difference(x, y, 100 * subject.tolerance(subject.best))
+            assert not d, f"{case!r} and {len(calls[case]) - 1} calls with one attribute changed: gradient {i} by its rule and by its body part: {d}"
 
 
 @FLOAT64

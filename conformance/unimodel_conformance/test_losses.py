@@ -95,15 +95,15 @@ def compare(subject: Subject, entry: Entry, dtype: str, way: str = "", gradients
 @pytest.mark.needs(Capability.TRAINING, Capability.FLOAT64)
 @pytest.mark.parametrize("entry", LOSSES, ids=lambda e: e.id)
 def test_loss(subject: Subject, entry: Entry) -> None:
-    """Value and gradient by either way, float64."""
-    for way in subject.ways:
-        compare(subject, entry, "float64", way)
+    """Value and gradient in float64, by the framework's differentiation where it has one."""
+    compare(subject, entry, "float64", subject.ways[-1])
 
 
 @pytest.mark.needs(Capability.TRAINING)
 @pytest.mark.parametrize("entry", LOSSES, ids=lambda e: e.id)
 def test_loss_float32(subject: Subject, entry: Entry) -> None:
-    compare(subject, entry, "float32", "auto")
+    """The same in float32, by core's differentiation."""
+    compare(subject, entry, "float32", "core")
 
 
 @pytest.mark.parametrize("entry", LOSSES, ids=lambda e: e.id)

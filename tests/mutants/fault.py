@@ -55,3 +55,7 @@ class Fault:
         """pytest's arguments for the tests that concern it."""
         paths = [str(tree / (name if "/" in name else SUITE + name)) for name in self.files.split()]
         return [*(["-k", self.tests] if self.tests else []), *paths]
+
+    def other_arguments(self, tree: Path) -> list[str]:
+        """The same for where there turn out to be none of these tests; empty where that is a mistake."""
+        return []

@@ -131,10 +131,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Slip(Fault):
-    """A random fault: the piece of text is given by its position."""
+    """A random fault: the piece of text is given by its position, and ``fallback`` are the files that are run where no test has its names."""
 
     start: int = 0
     end: int = 0
+    fallback: str = ""
 
     def apply(self, source: str) -> str:
         assert source[self.start : self.end] == self.old, "the file is the one that the places were drawn from"
@@ -142,6 +143,9 @@ class Slip(Fault):
 
     def arguments(self, tree: Path) -> list[str]:
         return [*(["-k", self.tests] if self.tests else []), *(str(tree / p) for p in self.files.split())]
+
+    def other_arguments(self, tree: Path) -> list[str]:
+        return [str(tree / p) for p in self.fallback.split()]
 
 
 def draw(count: int, seed: int, backends: Sequence[str] = ("numpy",), only: str = "") -> list[Slip]:
@@ -183,6 +187,7 @@ def _slip(place: Place, backend: str) -> Slip:
         area=place.file.split("/")[1],
         start=place.start,
         end=place.end,
+        fallback=_fallback(place),
     )
 
 
@@ -191,11 +196,24 @@ def _words(place: Place) -> set[str]:
     found = {re.sub(r"_(update|gradient)$", "", n) for n in place.names}
     found |= {n.replace("_", "") for n in found}
     area = {
-        "optimizer": "optimizers", "passes": "gradients or programs", "results": "trainer", "data": "trainer", "random": "mask", "loss": "losses", "lr_scheduler": "schedule",
+        "optimizer": "optimizers or parameters", "passes": "gradients or programs", "results": "trainer", "data": "trainer", "random": "mask", "loss": "losses", "lr_scheduler": "schedule",
     }  # fmt: skip  # a table reads better in rows
     parts = re.split(r"[/.]", place.file)
     found |= {words for part, words in area.items() if part in parts and (part != "loss" or place.file == "unimodel/loss.py")}
+    found |= {"large"} if place.file.startswith("backends/") else set()  # where a backend may have another kernel, whatever the op
     return {n for n in found if re.fullmatch(r"[\w ]+", n)} - {"not", "and", "or"}
+
+
+def _fallback(place: Place) -> str:
+    """The tests of a place whose names are those of no test."""
+    rooms = {
+        "nn": "test_layers.py",
+        "losses": "test_losses.py",
+        "optim": "test_optimizers.py test_sizes.py",
+        "ops": "test_functions.py test_edges.py test_layers.py",
+    }
+    own = next((tests for room, tests in rooms.items() if f"/{room}/" in place.file), "test_programs.py test_functions.py test_trainer.py")
+    return " ".join(f"{EVERYTHING}/{name}" for name in own.split())
 
 
 # ---------------------------------------------------------------------------------------------------------------- where
@@ -260,8 +278,15 @@ def _decorated(function: ast.FunctionDef) -> tuple[str, ...]:
 
 
 def _users(tree: ast.Module) -> dict[str, set[str]]:
-    """For each function of a module, the definitions that mention it."""
+    """For each function of a module, the definitions that mention it, and what statements say beside it, such as the ops that a call registers it for."""
     mentions: dict[str, set[str]] = {}
+    for statement in tree.body:
+        if isinstance(statement, (ast.Expr, ast.Assign)):
+            inside = list(ast.walk(statement))
+            texts = {n.value for n in inside if isinstance(n, ast.Constant) and isinstance(n.value, str) and n.value.isidentifier()}
+            for node in inside:
+                if isinstance(node, ast.Name):
+                    mentions.setdefault(node.id, set()).update(texts)
     for definition, names in _definitions(tree):
         for node in ast.walk(definition):
             if isinstance(node, ast.Name):

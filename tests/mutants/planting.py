@@ -92,21 +92,28 @@ class Worker:
         return outcome
 
     def _tested(self, fault: Fault) -> tuple[str, dict[str, str]]:
+        state, found = self._run(fault.arguments(self.tree))
+        other = fault.other_arguments(self.tree)
+        return self._run(other) if state == ROTTEN and other else (state, found)
+
+    def _run(self, arguments: Sequence[str]) -> tuple[str, dict[str, str]]:
         report = self.tree / "report.json"
         report.unlink(missing_ok=True)
         child = os.fork()
         if child == 0:
             try:
                 os.setsid()
-                _child(self.tree, fault.arguments(self.tree), self.backend, report, self.limit)
+                _child(self.tree, arguments, self.backend, report, self.limit)
             finally:
                 os._exit(99)
         code = _wait(child, 4 * self.limit)
         found = json.loads(report.read_text()) if report.is_file() else {}
         if found.get("test"):
             return (STILLBORN if found.get("when") == "collect" else REJECTED), found
-        if code is None or code < 0:
-            return TIMEOUT, {"message": "" if code is None else f"ended by signal {-code}"}
+        if code is None or -code in (signal.SIGXCPU, signal.SIGKILL):
+            return TIMEOUT, {}
+        if code < 0:  # a fault that takes the process down is not overlooked
+            return REJECTED, {"message": f"the process was ended by signal {-code}"}
         return {0: SURVIVED, 5: ROTTEN}.get(code, STILLBORN), {
             "message": "no test concerns it" if code == 5 else "" if code == 0 else f"pytest ended with {code}"
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unimodel.ops as ops
-from unimodel.errors import ShapeError
+from unimodel.errors import DataError, ShapeError
 from unimodel.ops.definition import composite
 from unimodel.ops.rules import known, need_integer, shapes_agree
 from unimodel.ops.samples import Sample, integers, normal, uniform
@@ -25,6 +25,8 @@ __all__ = [
 def multi_margin(input: Tensor, target: Tensor, weight: Tensor | None = None, p: int = 1, margin: float = 1.0) -> Tensor:
     """The mean over classes i of ``max(0, margin - input[target] + input[i]) ** p`` without the target's own, per sample: (N, C) and (N,) give (N,)."""
     need_integer(target.spec, "class indices")
+    if p not in (1, 2):
+        raise DataError("p is 1 or 2.", given=repr(p))
     if input.ndim not in (1, 2) or not shapes_agree(target.shape, input.shape[:-1]):
         raise ShapeError("one class index per sample.", expected=f"scores (N, C) with int64 (N,); here int64 {input.shape[:-1]}", given=str(target.spec))
     classes = known(input.shape[-1])
