@@ -94,6 +94,14 @@ def test_a_tolerance_that_cannot_be_declared_is_an_error(tmp_path: Path, declare
     assert "the backend lenient: " in line
 
 
+def test_ids_are_the_same_in_every_process() -> None:
+    """No object's address is part of one: processes could not share the tests, nor a backend declare one."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "--pyargs", "unimodel_conformance", "--backend", "numpy"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    ids = [line for line in done.stdout.splitlines() if "::" in line]
+    assert len(ids) > 1000 and len(set(ids)) == len(ids) and not [i for i in ids if " at 0x" in i]
+
+
 def test_a_backend_that_is_not_installed_is_an_error(tmp_path: Path) -> None:
     done, matrix = suite(tmp_path, "unheard_of", ONLY_EXP)
     assert done.returncode == 4 and not matrix

@@ -462,8 +462,8 @@ def _(d: Draws, name: str) -> Call:
     weight, bias = (None if v is None else d.array(inner) for v in (weight, bias))
     kwargs: dict[str, Any] = {"normalized_shape": inner, "eps": d.choice(1e-5, 1e-2)}
     if name == "layer_norm_gradient":
-        return [d.array(shape), d.array(shape), weight], kwargs
-    return [d.array(shape), kwargs.pop("normalized_shape"), weight, bias], kwargs
+        return [d.array(shape), d.array(shape, "distinct"), weight], kwargs
+    return [d.array(shape, "distinct"), kwargs.pop("normalized_shape"), weight, bias], kwargs
 
 
 @generates("attention")
