@@ -111,7 +111,9 @@ NUMBERS = {
 
 
 @pytest.mark.concerns("op", "0-d arrays")
-@pytest.mark.parametrize("op", NUMBERS["unary"] + NUMBERS["binary"] + ["sum", "max", "reshape", "broadcast_to", "where", "cast", "flip"])
+@pytest.mark.parametrize(
+    "op", NUMBERS["unary"] + NUMBERS["binary"] + ["sum", "max", "reshape", "broadcast_to", "where", "cast", "flip", "pad_constant", "slice"]
+)
 def test_no_dimensions(subject: Subject, op: str) -> None:
     x, y = np.array(0.7), np.array(1.9)
     calls: dict[str, Any] = {
@@ -122,6 +124,8 @@ def test_no_dimensions(subject: Subject, op: str) -> None:
         "where": ([np.array(True), x, y], {}),
         "cast": ([y, "int64"], {}),
         "flip": ([x], {}),
+        "pad_constant": ([x, ()], {}),
+        "slice": ([x, (), (), ()], {}),
     }
     run_cases(subject, subject.best, op, [calls.get(op, ([x, y] if op in NUMBERS["binary"] else [x], {}))])
 

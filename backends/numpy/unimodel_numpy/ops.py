@@ -109,7 +109,7 @@ def _(node: Any, x: Any) -> Any:
 
 @lower("pad_constant")
 def _(node: Any, x: Any) -> Any:
-    return np.pad(x, node.attrs["widths"], constant_values=node.attrs["value"])
+    return np.pad(x, node.attrs["widths"], constant_values=node.attrs["value"]) if x.ndim else x
 
 
 @lower("slice")

@@ -10,7 +10,7 @@ import numpy as np
 from autograd import make_vjp
 from autograd.tracer import getval
 
-from unimodel.backend import Backend, Capability, Gap, never, not_implemented
+from unimodel.backend import Backend, Capability, Gap, never
 from unimodel.plugins import hookimpl
 from unimodel_autograd.ops import lower
 
@@ -24,7 +24,7 @@ class AutogradBackend(Backend):
         Capability.NATIVE_DIFFERENTIATION: True,
         Capability.NATIVE_ARTIFACT: never("autograd has functions, no model object"),
         Capability.MIXED_PRECISION: never("autograd computes on NumPy arrays, which have no bfloat16"),
-        Capability.CONTROL_FLOW: not_implemented("no lowering yet"),
+        Capability.CONTROL_FLOW: True,  # by the contract's default program
         Capability.ACCELERATOR: never("autograd runs on the CPU only"),
     }
 
