@@ -24,7 +24,7 @@ from unimodel.ops.pooling import pool_geometry
 lower = Lowerings()
 
 SAME_NAME = """
-    add subtract multiply true_divide floor_divide remainder maximum minimum matmul negative abs sign exp expm1 log log1p sqrt sin cos tanh floor ceil round
+    add subtract multiply true_divide floor_divide remainder maximum minimum matmul negative sign exp expm1 log log1p sqrt sin cos tanh floor ceil round
     equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor logical_not isnan isfinite
 """
 
@@ -38,7 +38,8 @@ lower("iota")(lambda node: np.arange(node.attrs["start"], node.attrs["stop"], no
 lower("reshape")(lambda node, x: np.reshape(x, node.attrs["shape"]))
 lower("permute_dims")(lambda node, x: np.transpose(x, node.attrs["axes"]))
 lower("concat")(lambda node, *arrays: np.concatenate(arrays, axis=node.attrs["axis"]))
-lower("pad_constant")(lambda node, x: np.pad(x, node.attrs["widths"], mode="constant", constant_values=node.attrs["value"]))
+lower("abs")(lambda node, x: x * np.sign(x) + np.zeros_like(x))  # autograd's own gradient, x / abs(x), is NaN at infinity; the sum makes 0 of -0
+lower("pad_constant")(lambda node, x: np.pad(x, node.attrs["widths"], mode="constant", constant_values=node.attrs["value"]) if x.ndim else x)
 lower("broadcast_to")(lambda node, x: _broadcast(x, node.attrs["shape"]))
 lower("take")(lambda node, x, indices: _rows(x, indices, node.attrs["axis"]))
 lower("take_along_axis")(lambda node, x, indices: _along(x, indices, node.attrs["axis"]))
