@@ -6,6 +6,8 @@ The judge is a linear regression written out in NumPy (``Descent``); where PyTor
 from __future__ import annotations
 
 import math
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -1049,3 +1051,22 @@ def test_a_checkpoint_that_watches_or_is_named_after_what_is_not_reported_says_s
     assert "loss" in str(caught.value.expected)
     trainer().fit((X, Y), verbose=False, callbacks=[ModelCheckpoint(tmp_path / "a.um")])
     assert (tmp_path / "a.um").is_file()
+
+
+def test_threads_that_predict_leave_each_other_in_eval_mode() -> None:
+    net = um.nn.Sequential(um.nn.Linear(10, 32), um.nn.Dropout(0.5), um.nn.Linear(32, 1))
+    trainer = um.Trainer(net, loss=um.losses.MSELoss(), optimizer=um.optim.SGD(lr=0.1), backend="numpy")
+    x = np.ones((8, 10), "float32")
+    wanted, alike = trainer.predict(x), []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=lambda: alike.extend(np.array_equal(trainer.predict(x), wanted) for _ in range(300))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(alike) == 1200 and all(alike)
+    assert net.training

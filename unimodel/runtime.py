@@ -116,7 +116,9 @@ class Runtime:
         self.kept: OrderedDict[Any, Any] = OrderedDict()
         """What others keep beside these models for as long as they live here, such as the caches of a decoder."""
         self._programs: dict[Any, Program] = {}
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        self.switched: dict[bool, list[list[Model]]] = {True: [], False: []}
+        """By mode, for each who is inside of it now, the modules that were in the other mode before."""
         self.store = self.backend.store({})
         self.kept_in = self.lower.low if self.lower.throughout and self.lower.low in self.store.keeps else ""
         """The dtype of all floating state where it is one that NumPy lacks."""
@@ -200,7 +202,7 @@ class Runtime:
             found = self._programs.get((key, leaves[0].shape[0]))  # one that holds for this size only
         if found is not None:
             return found
-        with self._lock:
+        with self.lock:
             return self._compile(key, function, batch, leaves, alike)
 
     def _compile(self, key: Any, function: Callable[[Any], Any], batch: Any, leaves: Sequence[Array], alike: bool) -> Program:

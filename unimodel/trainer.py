@@ -547,18 +547,28 @@ class _Mode:
     """Models in train or eval mode inside, and in the modes they had before afterwards.
 
     To evaluate, every layer is in eval mode. To train, a model that is in eval mode as a whole is put in train mode; one that is not keeps the modes of its
-    layers, so that a layer can be left out of training with ``layer.eval()``.
+    layers, so that a layer can be left out of training with ``layer.eval()``. Where several threads predict, the last one to end puts the modes back.
     """
 
     def __init__(self, trainer: Trainer, training: bool) -> None:
-        self.models = [m for m in trainer.models.values() if not (training and m.training)]
+        self.runtime = trainer._um_runtime
+        self.models = trainer.models.values()
         self.training = training
 
     def __enter__(self) -> None:
-        self.changed = [m for model in self.models for m in model.modules() if m.training != self.training]
-        for module in self.changed:
-            module.training = self.training
+        with self.runtime.lock:
+            models = [m for m in self.models if not (self.training and m.training)]
+            changed = [m for model in models for m in model.modules() if m.training != self.training]
+            for module in changed:
+                module.training = self.training
+            self.runtime.switched[self.training].append(changed)
 
     def __exit__(self, *_: object) -> None:
-        for module in self.changed:
-            module.training = not self.training
+        with self.runtime.lock:
+            inside = self.runtime.switched[self.training]
+            changed = inside.pop()
+            if inside:  # whoever is still inside needs the mode, and puts back what this one changed
+                inside[0] += changed
+                return
+            for module in changed:
+                module.training = not self.training
