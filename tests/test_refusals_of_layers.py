@@ -86,6 +86,26 @@ REFUSED: dict[str, list[Callable[[], Any]]] = {
     **rated("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout"),
     "Linear": [lambda: nn.Linear(0, 1), lambda: nn.Linear(1, -1), lambda: nn.Linear(2.5, 1), lambda: nn.Linear(4, 1)(FEATURES)],
     "Bilinear": [lambda: nn.Bilinear(0, 1, 1), lambda: nn.Bilinear(3, 4, 1)(FEATURES, FEATURES)],
+    **{
+        f"FractionalMaxPool{d}d": [
+            lambda kind=kind: kind(2),  # neither size nor ratio
+            lambda kind=kind: kind(2, output_size=4, output_ratio=0.5),
+            lambda kind=kind: kind(0, output_size=4),
+            lambda kind=kind: kind(2, output_ratio=1.5),
+            lambda kind=kind, d=d: kind(2, output_size=8)(SIGNALS[d]),  # no room for the windows
+            lambda kind=kind: kind(2, output_size=4)(FEATURES),
+        ]
+        for d, kind in ((2, nn.FractionalMaxPool2d), (3, nn.FractionalMaxPool3d))
+    },
+    "AdaptiveLogSoftmaxWithLoss": [
+        lambda: nn.AdaptiveLogSoftmaxWithLoss(8, 10, [4, 4]),
+        lambda: nn.AdaptiveLogSoftmaxWithLoss(8, 10, [4, 10]),
+        lambda: nn.AdaptiveLogSoftmaxWithLoss(8, 10, [0, 4]),
+        lambda: nn.AdaptiveLogSoftmaxWithLoss(0, 10, [4]),
+        lambda: nn.AdaptiveLogSoftmaxWithLoss(2, 10, [4, 6]),  # a cluster without features
+        lambda: nn.AdaptiveLogSoftmaxWithLoss(8, 10, [4])(FEATURES, np.zeros(2, "int64")),
+        lambda: nn.AdaptiveLogSoftmaxWithLoss(3, 10, [4], div_value=1.0)(FEATURES, np.zeros(3, "int64")),
+    ],
     "Embedding": [lambda: nn.Embedding(0, 1), lambda: nn.Embedding(3, 2, padding_idx=3), lambda: nn.Embedding(3, 2)(FEATURES)],
     "EmbeddingBag": [lambda: nn.EmbeddingBag(0, 1), lambda: nn.EmbeddingBag(3, 2, mode="median"), lambda: nn.EmbeddingBag(3, 2)(FEATURES)],
     "LayerNorm": [lambda: nn.LayerNorm(0), lambda: nn.LayerNorm(4)(FEATURES)],
