@@ -142,7 +142,7 @@ def _reference(plan: Plan, group: list[Contestant], say: Say) -> dict[str, Any]:
             outcome = sit(replace(plan, interpreters=plan.interpreters), chosen, purpose="reference", steps=_steps(first))
             found = None if outcome.result is None else outcome.result["contestants"][chosen[0].key]
             if found is not None and found.get("never_trains"):
-                raise DataError(found["error"].partition(": ")[2])
+                raise DataError(found["never_trains"])
             if found is not None and "error" not in found:
                 assert outcome.result is not None
                 answer = {"backend": backend, "precision": precision, **{k: found.get(k) for k in ("losses", "flops", "max_pooling", "hashes", "masks")}}

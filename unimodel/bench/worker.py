@@ -53,7 +53,9 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
         try:
             found[contestant.key], turn = _prepare(task, contestant, subjects)
         except Exception as error:
-            found[contestant.key] = {"error": _describe(error), "never_trains": type(error).__name__ == "NeverTrainsError"}
+            from unimodel.bench.subjects import NeverTrainsError
+
+            found[contestant.key] = {"error": _describe(error), "never_trains": str(error) if isinstance(error, NeverTrainsError) else None}
             continue
         if turn is not None:
             turns[contestant.key] = turn
