@@ -258,6 +258,10 @@ def test_pooling_of_nan_and_infinity(subject: Subject) -> None:
         assert not (found := difference(values, as_dtype([[[[NAN, -INF], [0.0, INF]]]], dtype), 0.0)), f"max_pool in {dtype}: {found}"
         (averages,) = _one(subject, dtype, "avg_pool", as_dtype(x, dtype), 2)
         assert not (found := difference(averages, as_dtype([[[[NAN, -INF], [-1.75, INF]]]], dtype), 0.0)), f"avg_pool in {dtype}: {found}"
+    above, pooled = subject.run(lambda x: ((p := ops.max_pool2d(x, 2)).relu(), p), x)  # a kernel that joins the two still has to give both
+    wanted = np.array([[[[NAN, -INF], [0.0, INF]]]])
+    assert not (found := difference(pooled, wanted, 0.0)), f"max_pool that relu reads too: {found}"
+    assert not (found := difference(above, np.maximum(wanted, 0.0), 0.0)), f"relu of max_pool: {found}"
 
 
 @pytest.mark.concerns("op", "conv")

@@ -62,6 +62,11 @@ class Call:
         producer = None if value is None else value.producer
         return producer if producer is not None and producer.op.name in names else None
 
+    def only_for(self, name: str) -> bool:
+        """Whether nobody but ops of this name reads the first result."""
+        value, wanted = self.node.outputs[0], self.build.wanted
+        return wanted is not None and value not in wanted and {user.op.name for user in value.users} == {name}
+
     def refuse(self, why: str, remedy: str = "choose another backend for this op") -> UnsupportedError:
         return UnsupportedError(
             f"{self.node.op.name}: {why}", given=", ".join(str(s) for s in self.specs if s is not None), remedy=remedy, source=self.node.source
@@ -78,6 +83,8 @@ class Build:
         """The values through which MXNet's gradient flows back."""
         self.sparse = frozenset() if stage is None else stage.sparse
         self._aliases = {} if stage is None else stage.aliases
+        self.wanted = None if stage is None else frozenset((*stage.results, *stage.aliases.values()))
+        """What is read from outside, where that is known."""
         self.hasty = hasty
         """Whether kernels that lose NaN will do: somebody checks that there is none."""
         self.literals: dict[str, np.ndarray] = {}

@@ -231,7 +231,9 @@ def _(call: Call, x: Any) -> Any:
     if not call.build.hasty:  # MXNet's maximum passes over NaN, which a mean does not: 0 / (mean == mean) is 0, or NaN
         mean = _pool(call, x, "avg")
         values = values + internal.rtrue_divide_scalar(legacy(equal, mean, mean), scalar=0.0)
-    least = float(np.finfo(call.out.dtype).min)  # which is what MXNet finds among nothing but -inf
+    if call.only_for("relu") or call.made_by(0, "relu"):
+        return values, indices
+    least = float(np.finfo(call.out.dtype).min)  # which is what MXNet finds among nothing but -inf; to relu it is the same
     return values + internal.multiply_scalar(cast(internal.less_equal_scalar(values, scalar=least), call.out.dtype), scalar=least), indices
 
 
