@@ -667,6 +667,42 @@ def test_threads(subject: Subject) -> None:
     assert len(found) == 5, "a thread did not come to an end"
 
 
+@pytest.mark.concerns("trainer", "threads")
+def test_threads_that_predict(subject: Subject) -> None:
+    """Two threads that predict with one trainer: who came first ends while the other is between two batches, which stays without dropout."""
+    trainer = um.Trainer(um.nn.Sequential(um.nn.Linear(10, 32), um.nn.Dropout(0.5), um.nn.Linear(32, 1)), loss=um.losses.MSELoss(), optimizer=um.optim.SGD())
+    x = DIABETES.data[0][:8]
+    wanted, found = trainer.predict(x), {}
+    first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
+
+    def first() -> Iterator[Array]:
+        yield x
+        first_is_in.set()
+        assert second_is_in.wait(60)
+
+    def second() -> Iterator[Array]:
+        yield x
+        second_is_in.set()
+        assert first_is_out.wait(60)
+        yield x
+        yield x
+
+    def predict(name: str, batches: Iterator[Array]) -> None:
+        with um.use_backend(subject.name):
+            found[name] = trainer.predict(batches)
+
+    threads = [threading.Thread(target=predict, args=("first", first())), threading.Thread(target=predict, args=("second", second()))]
+    threads[0].start()
+    assert first_is_in.wait(60)
+    threads[1].start()
+    threads[0].join(60)
+    first_is_out.set()
+    threads[1].join(60)
+    assert sorted(found) == ["first", "second"], "a thread did not come to an end"
+    assert np.array_equal(found["first"], wanted), "the first thread's predictions are others than alone"
+    assert np.array_equal(found["second"], np.concatenate([wanted] * 3)), "the second thread's predictions are others than alone"
+
+
 # ---------------------------------------------------------------------------------------------------------- steps of one's own
 
 
