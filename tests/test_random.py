@@ -109,18 +109,23 @@ def test_uniform_and_normal_numbers_of_version_1() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, random.PIECE - 1, random.PIECE + 1, 2 * random.PIECE, 2 * random.PIECE + 1, 3 * random.PIECE + 5])
-def test_numbers_made_in_pieces_are_those_made_at_once(count: int) -> None:
-    """To the bit, computed from the words as the module's docstring says; and rounded once where another dtype is asked for."""
-    even = (random.bits(5, "pieces", 2, count + count % 2) >> np.uint64(11)).astype("float64") * 2.0**-53
+def test_numbers_made_in_pieces_are_those_made_at_once(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the bit, and computed from the words as the module's docstring says; rounded once where another dtype is asked for."""
+    uniform, normal = random.uniform(5, "pieces", (count,), 2), random.normal(5, "pieces", (count,), 2)
+    words = random.bits(5, "pieces", 2, count + count % 2)
+    even = (words >> np.uint64(11)).astype("float64") * 2.0**-53
     first, second = even.reshape(2, -1)
     radius = np.sqrt(-2.0 * np.log1p(-first))
-    normal = np.concatenate([radius * np.cos(2 * np.pi * second), radius * np.sin(2 * np.pi * second)])[:count]
-    np.testing.assert_array_equal(random.uniform(5, "pieces", (count,), 2), even[:count])
-    np.testing.assert_array_equal(random.normal(5, "pieces", (count,), 2), normal)
+    expected = np.concatenate([radius * np.cos(2 * np.pi * second), radius * np.sin(2 * np.pi * second)])[:count]
+    np.testing.assert_array_equal(uniform, even[:count])
+    np.testing.assert_allclose(normal, expected, rtol=0, atol=8e-15)  # 8 times a float64's spacing below 8
     rounded = random.normal(5, "pieces", (count,), 2, lambda z: 0.3 + 0.02 * z, "float32")
     np.testing.assert_array_equal(rounded, (0.3 + 0.02 * normal).astype("float32"), strict=True)
     rounded = random.uniform(5, "pieces", (count,), 2, lambda u: -0.3 + 0.6 * u, "float32")
-    np.testing.assert_array_equal(rounded, (-0.3 + 0.6 * even[:count]).astype("float32"), strict=True)
+    np.testing.assert_array_equal(rounded, (-0.3 + 0.6 * uniform).astype("float32"), strict=True)
+    monkeypatch.setattr(random, "PIECE", 1 << 30)
+    np.testing.assert_array_equal(random.uniform(5, "pieces", (count,), 2), uniform)
+    np.testing.assert_array_equal(random.normal(5, "pieces", (count,), 2), normal)
 
 
 @given(seeds, purposes, st.integers(0, 50), st.integers(0, 20))
