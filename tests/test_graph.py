@@ -9,6 +9,7 @@ import pytest
 
 import unimodel as um
 from unimodel.dim import Dim
+from unimodel.errors import ShapeError
 from unimodel.graph import ArrayLiteral, Graph, TensorSpec
 from unimodel.tracing import Traced, Variable, trace
 
@@ -114,6 +115,9 @@ def test_sizes_of_the_symbols_are_read_off_the_batch() -> None:
     graph = training_step()[0].graph
     assert graph.symbols == ("N",)
     assert graph.sizes({"batch.0": (7, 3), "batch.1": (7, 2)}) == {"N": 7}
+    for wrong in ({"batch.0": (7, 3), "batch.1": (6, 2)}, {"batch.0": (7, 3), "batch.1": (7,)}):
+        with pytest.raises(ShapeError, match=r"batch\.1 has another shape"):
+            graph.sizes(wrong)
 
 
 def test_specs_print_and_count() -> None:

@@ -20,6 +20,7 @@ from unimodel.ops import catalogue
 from unimodel.ops.definition import value_and_grad_op
 from unimodel.ops.samples import Sample
 from unimodel.passes import decompose, differentiate, fold, prepare
+from unimodel.passes.in_place import in_place
 from unimodel.tracing import Variable, trace
 
 N = Dim.symbol("N")
@@ -340,6 +341,44 @@ def test_integers_are_folded_as_integers() -> None:
     graph = traced(lambda x: um.ops.astype(x, "int64") * (um.ops.asarray(3) * 2) // 2, X[3])
     same(fold(graph), graph, X[3:])
     assert run(fold(graph), X[3:])[0].dtype == "int64"
+
+
+def test_integers_and_booleans_have_simpler_ops() -> None:
+    """Whole numbers have no fraction and are all finite, and the order of booleans is logic."""
+    integers, a, b = np.array([-3, 0, 2]), np.array([[False], [True]]), np.array([False, True])
+    graph = traced(lambda x: [um.ops.floor(x), um.ops.ceil(x), um.ops.round(x), um.ops.isnan(x), um.ops.isfinite(x)], integers)
+    assert names(fold(graph)) == ["not_equal", "equal"]
+    for found, wanted in zip(run(fold(graph), [integers]), [integers] * 3 + [integers != integers, integers == integers], strict=True):
+        assert found.dtype == wanted.dtype and (found == wanted).all()
+    orders = ("maximum", "minimum", "less", "less_equal", "greater", "greater_equal", "bitwise_and")
+    graph = traced(lambda a, b: [getattr(um.ops, name)(a, b) for name in orders], a, b)
+    assert set(names(fold(graph))) == {"logical_and", "logical_or", "logical_not"}
+    same(fold(graph), graph, [a, b])
+
+
+# ---------------------------------------------------------------------------------------------------------------- in place
+
+
+def test_what_may_be_updated_in_place() -> None:
+    """Not what somebody else reads, what is also a result, or what is to become two states."""
+    states = dict(zip("abcdef", (Cell(3) for _ in range(6)), strict=True))
+
+    def step(batch: Any) -> Any:
+        a, b, c, d, e, f = states.values()
+        lr = um.Scalar(0.1)
+        new_a, buffer = um.ops.sgd_update(a, batch, lr, um.Scalar(1.0), b, momentum=0.9)
+        read, shown, twice = (um.ops.sgd_update(x, batch, lr) for x in (c, d, e))
+        a.assign(new_a)
+        b.assign(buffer)
+        c.assign(read)
+        d.assign(shown)
+        e.assign(twice)
+        f.assign(twice)
+        return shown, read * 2.0
+
+    graph = trace(step, TensorSpec((3,), "float64"), names={v: n for n, v in states.items()}, float_dtype="float64").graph
+    entries = {entry.value: entry.name for entry in graph.inputs}
+    assert [[entries[v] for v in old] for old in in_place(graph).values()] == [["a", "b"]]
 
 
 # ------------------------------------------------------------------------------------------------------------------- prune

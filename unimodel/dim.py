@@ -8,9 +8,11 @@ place, and the program is kept for this size only.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Mapping
-from typing import Union
+from typing import Any, Union
 
 Size = Union[int, "Dim"]
 Monomial = tuple[str, ...]
@@ -46,14 +48,14 @@ class Dim:
     def symbols(self) -> frozenset[str]:
         return frozenset(s for m in self.terms for s in m)
 
-    def evaluate(self, sizes: Mapping[str, int]) -> int:
-        """The number, once every symbol has one."""
-        total = 0
+    def evaluate(self, sizes: Mapping[str, Any]) -> Any:
+        """The number, once every symbol has one; in ``sizes`` may stand whatever adds and multiplies, such as tensors of a program."""
+        total = None
         for monomial, coefficient in self.terms.items():
-            for name in monomial:
-                coefficient *= sizes[name]
-            total += coefficient
-        return total
+            factors = [sizes[name] for name in monomial]
+            term = functools.reduce(operator.mul, factors if factors and coefficient == 1 else [coefficient, *factors])
+            total = term if total is None else total + term
+        return 0 if total is None else total
 
     def substitute(self, sizes: Mapping[str, Size]) -> Size:
         """This size with some of its symbols replaced."""
@@ -232,7 +234,8 @@ def symbols_of(shape: tuple[Size, ...]) -> frozenset[str]:
 
 def concrete(size: Size, sizes: Mapping[str, int]) -> int:
     """The number a size stands for."""
-    return size.evaluate(sizes) if isinstance(size, Dim) else size
+    number: int = size.evaluate(sizes) if isinstance(size, Dim) else size
+    return number
 
 
 def product(shape: tuple[Size, ...]) -> Size:

@@ -13,6 +13,7 @@ a region: a body graph, and for which of its inputs the first output's gradient 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -20,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from unimodel.dim import Dim, Size, concrete, product
+from unimodel.errors import ShapeError, Source
 
 if TYPE_CHECKING:
-    from unimodel.errors import Source
     from unimodel.ops.definition import Op
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -179,14 +180,25 @@ class Graph:
                     found |= size.symbols
         return tuple(sorted(found))
 
-    def sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-        """The number of each symbol, read off the shapes of the batch inputs (by name)."""
-        found: dict[str, int] = {}
+    @functools.cached_property
+    def places(self) -> dict[str, tuple[Input, int]]:
+        """Where each symbol can be read off: a batch input, and the axis of it whose size is that symbol."""
+        found: dict[str, tuple[Input, int]] = {}
         for entry in self.of_kind("batch"):
-            for size, number in zip(entry.spec.shape, shapes[entry.name], strict=True):
+            for axis, size in enumerate(entry.spec.shape):
                 if isinstance(size, Dim) and size.terms == {(next(iter(size.symbols)),): 1}:
-                    found[next(iter(size.symbols))] = int(number)
+                    found.setdefault(next(iter(size.symbols)), (entry, axis))
         return found
+
+    def sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+        """The number of each symbol, read off the shapes of the batch inputs (by name); raises ``ShapeError`` where these are not what the graph was traced for."""
+        batch = self.of_kind("batch")
+        wrong = next((e for e in batch if len(shapes[e.name]) != e.spec.ndim), None)
+        sizes = {} if wrong else {symbol: int(shapes[entry.name][axis]) for symbol, (entry, axis) in self.places.items()}
+        wrong = wrong or next((e for e in batch if e.spec.at(sizes).shape != shapes[e.name]), None)
+        if wrong is not None:
+            raise ShapeError(f"{wrong.name} has another shape than the program was traced for.", expected=wrong.spec, given=shapes[wrong.name])
+        return sizes
 
     def name_of(self, value: Value) -> str:
         if not self._names:

@@ -17,7 +17,7 @@ from safetensors.numpy import save as serialize
 
 from unimodel.diff.piece import Piece
 from unimodel.diff.wire import pack, unpack
-from unimodel.errors import DataError
+from unimodel.errors import DataError, ShapeError
 from unimodel.graph import Array
 
 FORMAT = 1
@@ -71,7 +71,7 @@ def read(path: Path) -> tuple[Piece, dict[str, Any], dict[str, list[Array]]]:
         for name in sorted(_below("result/", tensors), key=lambda n: int(n.rpartition("/")[2])):
             results.setdefault(name.rpartition("/")[0], []).append(tensors[f"result/{name}"])
         return piece, dict(meta["found"]), results
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ShapeError) as error:
         raise DataError("the file's metadata is damaged.", given=f"{path}: {type(error).__name__}: {error}") from error
 
 

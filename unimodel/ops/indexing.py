@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import unimodel.ops as ops
-from unimodel.dim import Dim, Size
+from unimodel.dim import Dim, Size, product
 from unimodel.errors import ShapeError
 from unimodel.graph import INTEGERS, TensorSpec
 from unimodel.ops.creation import default_float
@@ -257,10 +257,27 @@ def _(node: Application, g: Tensor) -> Any:
     return take_along_axis_gradient(g, indices, axis=axis, size=x.shape[axis]), None
 
 
-@primitive(samples=[Sample(normal(3, 2), integers(0, 4, 3, 2), axis=1, size=4), Sample(normal(2, 4), integers(0, 3, 2, 4), axis=0, size=3)])
-def take_along_axis_gradient(g: TensorSpec, indices: TensorSpec, axis: int, size: Any) -> TensorSpec:
+@composite(
+    samples=[
+        Sample(normal(3, 2), integers(0, 4, 3, 2), axis=1, size=4),
+        Sample(normal(2, 4), integers(0, 3, 2, 4), axis=0, size=3),
+        Sample(normal(3, 1, 2), integers(0, 4, 3, 1, 2), axis=1, size=4),
+    ]
+)
+def take_along_axis_gradient(g: Tensor, indices: Tensor, axis: int, size: Any) -> Tensor:
     """The transpose of ``take_along_axis``: zeros of ``size`` along ``axis``, to which ``g`` is added at the indices."""
-    return g.with_shape(*(size if i == axis else s for i, s in enumerate(g.shape)))
+    if g.shape[axis] == 1:  # as in cross-entropy: nothing to add up
+        places = ops.reshape(ops.arange(size, dtype=indices.dtype), (size, *(1,) * (g.ndim - 1 - axis)))
+        return ops.where(ops.equal(places, indices), g, 0.0)
+    # rows of the axis, one behind the other: the i-th begins at i * size
+    order = [*(i for i in range(g.ndim) if i != axis), axis]
+    rows, back = [ops.permute_dims(t, order) for t in (g, indices)], sorted(range(g.ndim), key=order.__getitem__)
+    lead = rows[0].shape[:-1]
+    count = product(lead)
+    starts = ops.reshape(ops.arange(count) * size, (*lead, 1))
+    places = ops.reshape(ops.astype(rows[1], "int64") + starts, (-1,))
+    found = take_gradient(ops.reshape(rows[0], (-1,)), places, axis=0, size=count * size)
+    return ops.permute_dims(ops.reshape(found, (*lead, size)), back)
 
 
 @take_along_axis_gradient.vjp

@@ -11,6 +11,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import unimodel.ops as ops
 from unimodel.graph import Graph, Node, Value
 from unimodel.ops.definition import Op, distinct
 from unimodel.passes.rewrite import Rewriter, rewrite
@@ -50,6 +51,23 @@ _BROADCASTING = frozenset(
         "greater_equal",
     ]
 )
+
+
+_OF_INTEGERS: dict[str, Callable[[Tensor], Tensor]] = {
+    **dict.fromkeys(("floor", "ceil", "round"), lambda x: x),
+    "isnan": lambda x: ops.not_equal(x, x),
+    "isfinite": lambda x: ops.equal(x, x),
+}
+_OF_BOOLEANS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "bitwise_and": ops.logical_and,
+    "maximum": ops.logical_or,
+    "minimum": ops.logical_and,
+    "less": lambda x, y: ops.logical_and(ops.logical_not(x), y),
+    "less_equal": lambda x, y: ops.logical_or(ops.logical_not(x), y),
+    "greater": lambda x, y: ops.logical_and(x, ops.logical_not(y)),
+    "greater_equal": lambda x, y: ops.logical_or(x, ops.logical_not(y)),
+}
+"""What some ops come to where there is no fraction, or only false and true: no kernel has to know these cases."""
 
 
 def fold(graph: Graph) -> Graph:
@@ -94,6 +112,10 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
     name, first = op.name, inputs[0]
     if name in ("reshape", "broadcast_to", "cast") and first.spec == out:
         return first
+    if not first.spec.is_float and name in _OF_INTEGERS:
+        return _OF_INTEGERS[name](first)
+    if first.dtype == "bool" and name in _OF_BOOLEANS and inputs[1] is not None:
+        return _OF_BOOLEANS[name](first, inputs[1])
     if name == "permute_dims" and node.attrs["axes"] == tuple(range(len(node.attrs["axes"]))):
         return first
     producer = first.value.producer
