@@ -71,8 +71,6 @@ OMITTED: dict[str, dict[str, str]] = {
         "conv_tbc": "swap the axes, and take um.ops.conv",
         "gumbel_softmax": "um.ops.softmax((logits + um.ops.random.gumbel(logits.shape)) / tau, axis=-1)",
         "pdist": "um.ops.vector_norm of x[i] - x[j] for the pairs (i, j), two constant arrays: which pairs there are must be known while tracing",
-        "grid_sample": "not yet: no backend but PyTorch's has it, and nobody has written it in ops",
-        "affine_grid": "not yet, as grid_sample",
         **dict.fromkeys(("conj", "imag", "real", "eig", "eigvals"), _COMPLEX),
         **dict.fromkeys(
             ("fft", "ifft", "fftn", "ifftn", "rfft", "irfft", "rfftn", "irfftn", "hfft", "ihfft", "fftfreq", "rfftfreq", "fftshift", "ifftshift"), _COMPLEX

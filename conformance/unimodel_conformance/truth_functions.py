@@ -115,6 +115,11 @@ def _adaptive(x: Array, size: int, function: Callable[..., Any]) -> Array:
     return np.stack([function(x[:, :, i * n // size : -(-(i + 1) * n // size)], axis=2) for i in range(size)], axis=2)
 
 
+def _affine_grid(maps: Array, rows: Sequence[float], columns: Sequence[float]) -> Array:
+    """Where each map takes the places, whose coordinates are given from the last row to the first, and from the last column to the first."""
+    return np.array([[[m @ (x, y, 1.0) for x in columns[::-1]] for y in rows[::-1]] for m in maps])
+
+
 def _neighbours(x: Array, size: int) -> Array:
     """The mean of squares over neighbouring channels, zeros beyond the ends."""
     padded = np.pad(x**2, ((0, 0), (size // 2, (size - 1) // 2), *((0, 0),) * (x.ndim - 2)))
@@ -387,6 +392,11 @@ MORE: dict[str, Function] = {
             np.repeat(v, 2, 2),
             np.stack([(v[:, :, i // 2] + v[:, :, (i + 1) // 2]) / 2 for i in range(17)], 2),
         ),
+        (LINE,),
+    ),
+    "affine_grid": F(
+        lambda v: (ops.affine_grid(v[:, :, :3], (2, 1, 3, 2)), ops.affine_grid(v[:, :, 2:5], (2, 5, 2, 1), align_corners=True)),
+        lambda v: (_affine_grid(v[:, :, :3], (2 / 3, 0.0, -2 / 3), (0.5, -0.5)), _affine_grid(v[:, :, 2:5], (1.0, -1.0), (0.0,))),
         (LINE,),
     ),
     # rows and sequences

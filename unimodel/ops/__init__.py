@@ -46,6 +46,7 @@ from unimodel.ops.recurrent import *
 from unimodel.ops.reduction import *
 from unimodel.ops.resizing import *
 from unimodel.ops.samples import Sample as Sample
+from unimodel.ops.sampling import *
 from unimodel.ops.scattering import *
 from unimodel.ops.sequences import *
 from unimodel.ops.sorting import *

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from unimodel.tracing import Tensor
 __all__ = [
     "interpolate",
 ]
+
+T = TypeVar("T", Array, Tensor)
 
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
@@ -75,20 +77,20 @@ def _weights(n: int, m: int, factor: float | None, cubic: bool, align_corners: b
         places = places if cubic else np.maximum(places, 0.0)
     first = np.floor(places).astype("int64") if cubic else np.minimum(np.floor(places).astype("int64"), n - 1)
     part = places - first
-    taps = _cubic(part) if cubic else {0: 1.0 - part, 1: part}
+    taps = cubic_weights(part) if cubic else {0: 1.0 - part, 1: part}
     matrix = np.zeros((n, m))
     for offset, weight in taps.items():
         np.add.at(matrix, (np.clip(first + offset, 0, n - 1), np.arange(m)), weight)
     return matrix
 
 
-def _cubic(t: Array, a: float = -0.75) -> dict[int, Array]:
+def cubic_weights(t: T, a: float = -0.75) -> dict[int, T]:
     """Keys's (1981) cubic convolution: weights of the four pixels around a place that is ``t`` past the second."""
 
-    def near(x: Array) -> Array:
-        return np.asarray(((a + 2) * x - (a + 3)) * x * x + 1)
+    def near(x: Any) -> Any:
+        return ((a + 2) * x - (a + 3)) * x * x + 1
 
-    def far(x: Array) -> Array:
-        return np.asarray(((a * x - 5 * a) * x + 8 * a) * x - 4 * a)
+    def far(x: Any) -> Any:
+        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
 
     return {-1: far(t + 1), 0: near(t), 1: near(1 - t), 2: far(2 - t)}

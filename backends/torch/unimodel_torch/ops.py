@@ -65,6 +65,7 @@ for _name, (_function, *_attributes) in {
     "softmax": (torch.softmax, "axis"),
     "log_softmax": (torch.log_softmax, "axis"),
     "leaky_relu": (F.leaky_relu, "negative_slope"),
+    "grid_sample": (F.grid_sample, "mode", "padding_mode", "align_corners"),
 }.items():
     lower(_name)(with_attributes(_function, *_attributes))
 
