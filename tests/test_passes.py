@@ -15,11 +15,12 @@ import unimodel as um
 from unimodel import plugins
 from unimodel.backend import Interpreter
 from unimodel.dim import Dim
+from unimodel.errors import ShapeError
 from unimodel.graph import Graph, Node, TensorSpec
 from unimodel.ops import catalogue
 from unimodel.ops.definition import value_and_grad_op
 from unimodel.ops.samples import Sample
-from unimodel.passes import decompose, differentiate, fold, prepare
+from unimodel.passes import SCALAR_ARITHMETIC, decompose, differentiate, fold, fuse_bias, prepare
 from unimodel.passes.in_place import in_place
 from unimodel.tracing import Variable, trace
 
@@ -423,3 +424,33 @@ def test_passes_leave_the_graph_they_are_given_as_it_was() -> None:
         prepare(graph, everything)
         prepare(graph, lambda node: False, native_regions=True)
     assert str(graph) == before
+
+
+def test_a_bias_becomes_part_of_the_convolution_that_nobody_else_reads() -> None:
+    x, weight, bias = np.ones((2, 3, 5, 4)), np.ones((6, 3, 3, 3)), np.arange(6.0)
+    alone = fuse_bias(fold(traced(lambda x, w, b: um.ops.conv2d(x, w, b), x, weight, bias)))
+    assert [(n.op.name, len(n.inputs)) for n in alone.nodes if n.op.name in ("conv", "add")] == [("conv", 3)]
+
+    def read_twice(x: Any, w: Any, b: Any) -> Any:
+        y = um.ops.conv2d(x, w)
+        return y + um.ops.reshape(b, (6, 1, 1)), y
+
+    twice = fuse_bias(fold(traced(read_twice, x, weight, bias)))
+    assert [len(n.inputs) for n in twice.nodes if n.op.name in ("conv", "add")] == [2, 2]
+
+
+def test_arithmetic_on_numbers_knows_infinity_and_nan() -> None:
+    a = SCALAR_ARITHMETIC
+    assert a["true_divide"](1.0, 0.0) == a["exp"](1e4) == np.inf
+    assert a["log"](0.0) == -np.inf
+    assert np.isnan([a["sqrt"](-1.0), a["pow"](-8.0, 1 / 3), a["true_divide"](0.0, 0.0)]).all()
+
+
+def test_a_convolutions_gradient_is_refused_for_another_geometry() -> None:
+    geometry = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+    g, weight = np.ones((2, 4, 4, 3)), np.ones((4, 3, 3, 3))
+    assert um.ops.conv_input_gradient(g, weight, spatial=(6, 5), **geometry).shape == (2, 3, 6, 5)
+    with pytest.raises(ShapeError, match=r"expected: \(4, 3\)\n.*given: +float64 \(2, 4, 5, 5\)"):
+        um.ops.conv_input_gradient(np.ones((2, 4, 5, 5)), weight, spatial=(6, 5), **geometry)
+    with pytest.raises(ShapeError, match=r"expected: \(4, 3\)"):
+        um.ops.conv_weight_gradient(np.ones((2, 3, 6, 5)), np.ones((2, 4, 5, 5)), kernel=(3, 3), **geometry)

@@ -1,4 +1,4 @@
-"""Convolution: one primitive and its two gradients, each the gradient of the other two.
+"""Convolution: one primitive and its two gradients, each the gradient of the other two, and each a convolution again; frameworks have kernels for them.
 
 Images are (N, C, *spatial) on every backend; a backend whose kernels want another order moves the axes in its own lowering.
 """
@@ -12,7 +12,8 @@ import unimodel.ops as ops
 from unimodel.dim import Size
 from unimodel.errors import ShapeError
 from unimodel.graph import TensorSpec
-from unimodel.ops.definition import Application, primitive
+from unimodel.ops.definition import Application, composite, primitive
+from unimodel.ops.indexing import cut, spread
 from unimodel.ops.rules import (
     canonical_spatial,
     known,
@@ -103,16 +104,37 @@ def _(node: Application, g: Tensor) -> Any:
     return conv_input_gradient(g, weight, spatial=x.shape[2:], **attrs), conv_weight_gradient(x, g, kernel=weight.shape[2:], **attrs)
 
 
-@primitive(
+def _of_this(g: Tensor, spatial: Sequence[Size], kernel: Sequence[Size], attrs: Sequence[Any]) -> None:
+    """Whether ``g`` has the spatial sizes that a convolution of this geometry gives."""
+    given = [_conv_size(*p) for p in zip(spatial, kernel, *attrs, strict=True)]
+    if given != list(g.shape[2:]):
+        raise ShapeError("g has other spatial sizes than that convolution's result.", expected=tuple(given), given=str(g.spec))
+
+
+@composite(
     samples=[
         Sample(normal(2, 4, 4, 3), normal(4, 3, 3, 3), spatial=(6, 5), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1),
         Sample(normal(2, 4, 3, 3), normal(4, 3, 3, 3), spatial=(6, 6), stride=(2, 2), padding=((1, 1), (1, 1)), dilation=(1, 1), groups=1),
         Sample(normal(2, 6, 5, 5), normal(6, 2, 3, 3), spatial=(5, 5), stride=(1, 1), padding=((1, 1), (1, 1)), dilation=(1, 1), groups=2),
     ]
 )
-def conv_input_gradient(g: TensorSpec, weight: TensorSpec, spatial: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> TensorSpec:
-    """The gradient of ``conv`` with respect to its input, whose spatial sizes are ``spatial``; also a transposed convolution."""
-    return g.with_shape(g.shape[0], weight.shape[1] * groups, *spatial)
+def conv_input_gradient(g: Tensor, weight: Tensor, spatial: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Tensor:
+    """The gradient of ``conv`` with respect to its input, whose spatial sizes are ``spatial``; also a transposed convolution.
+
+    A convolution of ``g``, its elements a stride apart, with the kernel turned round.
+    """
+    (filters, depth, *kernel), rank = weight.shape, len(stride)
+    _of_this(g, spatial, kernel, (stride, padding, dilation))
+    for axis, step in enumerate(stride, 2):
+        g = spread(g, axis, step) if step > 1 else g
+    weight = ops.reshape(weight, (groups, known(filters) // groups, depth, *kernel))
+    weight = ops.reshape(ops.permute_dims(weight, (0, 2, 1, *range(3, 3 + rank))), (groups * depth, known(filters) // groups, *kernel))
+    weight = ops.flip(weight, axis=tuple(range(2, 2 + rank)))
+    reach = [d * (known(k) - 1) for d, k in zip(dilation, kernel, strict=True)]
+    after = [max(r, lo + known(n) - m) for r, (lo, _), n, m in zip(reach, padding, spatial, g.shape[2:], strict=True)]
+    found = conv(g, weight, 1, tuple(zip(reach, after, strict=True)), dilation, groups)
+    start = [lo for lo, _ in padding]
+    return cut(found, [0, 0, *start], [*found.shape[:2], *(lo + known(n) for lo, n in zip(start, spatial, strict=True))])
 
 
 @conv_input_gradient.vjp
@@ -122,16 +144,25 @@ def _(node: Application, h: Tensor) -> Any:
     return conv(h, weight, **attrs), conv_weight_gradient(h, g, kernel=weight.shape[2:], **attrs)
 
 
-@primitive(
+@composite(
     samples=[
         Sample(normal(2, 3, 6, 5), normal(2, 4, 4, 3), kernel=(3, 3), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1),
         Sample(normal(2, 3, 6, 6), normal(2, 4, 3, 3), kernel=(3, 3), stride=(2, 2), padding=((1, 1), (1, 1)), dilation=(1, 1), groups=1),
         Sample(normal(2, 4, 5, 5), normal(2, 6, 5, 5), kernel=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)), dilation=(1, 1), groups=2),
     ]
 )
-def conv_weight_gradient(x: TensorSpec, g: TensorSpec, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> TensorSpec:
-    """The gradient of ``conv`` with respect to its weight, whose spatial sizes are ``kernel``."""
-    return x.with_shape(g.shape[1], known(x.shape[1]) // groups, *kernel)
+def conv_weight_gradient(x: Tensor, g: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Tensor:
+    """The gradient of ``conv`` with respect to its weight, whose spatial sizes are ``kernel``.
+
+    A convolution in which examples take the place of channels and ``g`` that of the kernel; stride and dilation change roles.
+    """
+    (n, channels, *spatial), rank = x.shape, len(stride)
+    _of_this(g, spatial, kernel, (stride, padding, dilation))
+    depth = known(channels) // groups
+    x = ops.permute_dims(ops.reshape(x, (n, groups, depth, *spatial)), (2, 1, 0, *range(3, 3 + rank)))
+    swap = (1, 0, *range(2, 2 + rank))
+    found = conv(ops.reshape(x, (depth, groups * n, *spatial)), ops.permute_dims(g, swap), dilation, padding, stride, groups)
+    return ops.permute_dims(cut(found, [0] * found.ndim, [*found.shape[:2], *kernel]), swap)
 
 
 @conv_weight_gradient.vjp

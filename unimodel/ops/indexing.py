@@ -241,13 +241,22 @@ def _(node: Application, g: Tensor) -> Any:
     return take(g, node.inputs[1], axis=node.attrs["axis"]), None
 
 
-@primitive(canonical=canonical_axis, samples=[Sample(normal(3, 4), integers(0, 4, 3, 2), axis=1), Sample(normal(3, 4), integers(0, 3, 1, 4), axis=0)])
-def take_along_axis(x: TensorSpec, indices: TensorSpec, axis: int = -1) -> TensorSpec:
+def _rows(axis: int, size: Size, *tensors: Tensor) -> tuple[list[Tensor], Tensor, list[int]]:
+    """Tensors with this axis last, where each row begins if rows of ``size`` are laid one behind the other, and the order of axes that leads back."""
+    order = [*(i for i in range(tensors[0].ndim) if i != axis), axis]
+    rows = [ops.permute_dims(t, order) for t in tensors]
+    lead = rows[0].shape[:-1]
+    return rows, ops.reshape(ops.arange(product(lead)) * size, (*lead, 1)), sorted(range(len(order)), key=order.__getitem__)
+
+
+@composite(canonical=canonical_axis, samples=[Sample(normal(3, 4), integers(0, 4, 3, 2), axis=1), Sample(normal(3, 4), integers(0, 3, 1, 4), axis=0)])
+def take_along_axis(x: Tensor, indices: Tensor, axis: int = -1) -> Tensor:
     """For each place of ``indices``, the element of ``x`` at that index along ``axis`` and the same place otherwise."""
-    need_integer(indices, "indices")
+    need_integer(indices.spec, "indices")
     if indices.ndim != x.ndim or not shapes_agree((*indices.shape[:axis], *indices.shape[axis + 1 :]), (*x.shape[:axis], *x.shape[axis + 1 :])):
-        raise ShapeError(f"indices must have the input's shape but for axis {axis}.", expected=str(x), given=str(indices))
-    return x.with_shape(*indices.shape)
+        raise ShapeError(f"indices must have the input's shape but for axis {axis}.", expected=str(x.spec), given=str(indices.spec))
+    (x, indices), starts, back = _rows(axis, x.shape[axis], x, indices)
+    return ops.permute_dims(take(ops.reshape(x, (-1,)), ops.astype(indices, "int64") + starts), back)
 
 
 @take_along_axis.vjp
@@ -269,15 +278,10 @@ def take_along_axis_gradient(g: Tensor, indices: Tensor, axis: int, size: Any) -
     if g.shape[axis] == 1:  # as in cross-entropy: nothing to add up
         places = ops.reshape(ops.arange(size, dtype=indices.dtype), (size, *(1,) * (g.ndim - 1 - axis)))
         return ops.where(ops.equal(places, indices), g, 0.0)
-    # rows of the axis, one behind the other: the i-th begins at i * size
-    order = [*(i for i in range(g.ndim) if i != axis), axis]
-    rows, back = [ops.permute_dims(t, order) for t in (g, indices)], sorted(range(g.ndim), key=order.__getitem__)
-    lead = rows[0].shape[:-1]
-    count = product(lead)
-    starts = ops.reshape(ops.arange(count) * size, (*lead, 1))
-    places = ops.reshape(ops.astype(rows[1], "int64") + starts, (-1,))
-    found = take_gradient(ops.reshape(rows[0], (-1,)), places, axis=0, size=count * size)
-    return ops.permute_dims(ops.reshape(found, (*lead, size)), back)
+    (g, indices), starts, back = _rows(axis, size, g, indices)
+    places = ops.reshape(ops.astype(indices, "int64") + starts, (-1,))
+    found = take_gradient(ops.reshape(g, (-1,)), places, axis=0, size=product(g.shape[:-1]) * size)
+    return ops.permute_dims(ops.reshape(found, (*g.shape[:-1], size)), back)
 
 
 @take_along_axis_gradient.vjp

@@ -11,6 +11,8 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 import unimodel.ops as ops
 from unimodel.graph import Graph, Node, Value
 from unimodel.ops.definition import Op, distinct
@@ -18,7 +20,24 @@ from unimodel.passes.rewrite import Rewriter, rewrite
 from unimodel.regions import bodies, with_bodies
 from unimodel.tracing import Tensor
 
-SCALAR_ARITHMETIC: dict[str, Callable[..., Any]] = {
+
+def _total(name: str, function: Callable[..., Any]) -> Callable[..., float]:
+    """Arithmetic on Python numbers that gives infinity and NaN where Python raises (or answers with a complex number), as arrays do."""
+    by_numpy = getattr(np, {"pow": "power"}.get(name, name))
+
+    def compute(*numbers: float) -> float:
+        try:
+            result = function(*numbers)
+            return math.nan if isinstance(result, complex) else result
+        except (ArithmeticError, ValueError):
+            with np.errstate(all="ignore"):
+                return float(by_numpy(*map(float, numbers)))
+
+    compute.__name__ = compute.__qualname__ = name
+    return compute
+
+
+_PYTHON: dict[str, Callable[..., Any]] = {
     "add": operator.add,
     "subtract": operator.sub,
     "multiply": operator.mul,
@@ -29,6 +48,7 @@ SCALAR_ARITHMETIC: dict[str, Callable[..., Any]] = {
     "exp": math.exp,
     "log": math.log,
 }
+SCALAR_ARITHMETIC: dict[str, Callable[..., float]] = {name: _total(name, function) for name, function in _PYTHON.items()}
 """Arithmetic on Python numbers, by op: for folding here, and for backends that keep host scalars as numbers."""
 
 _BROADCASTING = frozenset(
@@ -128,10 +148,8 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
     if name in SCALAR_ARITHMETIC and out.shape == () and out.is_float:
         numbers = [_constant(t) for t in inputs]
         if all(n is not None for n in numbers):
-            try:
-                return rewriter.trace.constant(float(SCALAR_ARITHMETIC[name](*numbers)), out.dtype)
-            except (ArithmeticError, ValueError, TypeError):  # the last of a complex power
-                return None  # the framework's own NaN or infinity is the answer
+            number = float(SCALAR_ARITHMETIC[name](*numbers))
+            return rewriter.trace.constant(number, out.dtype) if math.isfinite(number) else None  # NaN and infinity are the framework's to make
     if len(inputs) == 2:
         second = inputs[1]
         right = _constant(second)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from unimodel.dim import Dim
-from unimodel.graph import TensorSpec
 from unimodel_mxnet.model import Call
 from unimodel_mxnet.ops import broadcast, legacy, lower, npx, reshape, snp, sym
 
@@ -64,36 +63,26 @@ def swapped_input(call: Call, index: int) -> Any:
     return call.build.symbol(producer.inputs[0]) if axes == (*range(rank - 2), rank - 1, rank - 2) else None
 
 
-def flipped(x: Any, spec: TensorSpec) -> Any:
+def flipped(x: Any) -> Any:
     """Matrices transposed."""
-    rank = len(spec.shape)
-    return snp.transpose(x, axes=(*range(rank - 2), rank - 1, rank - 2))
+    return snp.swapaxes(x, -2, -1)
 
 
-@lower("cholesky_factor", "slogdet")
-def _(call: Call, x: Any) -> Any:
-    found = legacy(sym.linalg.potrf if call.node.op.name == "cholesky_factor" else sym.linalg.slogdet, x)
-    return found if len(call.outputs) == 1 else (found[0], found[1])
+def _eigen(x: Any) -> Any:
+    vectors, values = legacy(sym.linalg.syevd, x)  # the vectors as rows
+    return values, flipped(vectors)
 
 
-@lower("solve_square", "triangular_solve")
+lower.calls(
+    cholesky_factor=lambda x: legacy(sym.linalg.potrf, x),
+    slogdet=lambda x: tuple(legacy(sym.linalg.slogdet, x)),
+    solve_square=snp.linalg.solve,
+    eigen_symmetric=_eigen,
+    thin_qr=lambda x: tuple(map(flipped, legacy(sym.linalg.gelqf, flipped(x)))),  # MXNet has the transposed factorization
+    thin_svd=lambda x: tuple(snp.linalg.svd(x)),
+)
+
+
+@lower("triangular_solve")
 def _(call: Call, a: Any, b: Any) -> Any:
-    return snp.linalg.solve(a, b) if call.node.op.name == "solve_square" else legacy(sym.linalg.trsm, a, b, lower=not call.attrs["upper"])
-
-
-@lower("eigen_symmetric")
-def _(call: Call, x: Any) -> Any:
-    found = legacy(sym.linalg.syevd, x)  # the vectors as rows
-    return found[1], flipped(found[0], call.outputs[1])
-
-
-@lower("thin_qr")
-def _(call: Call, x: Any) -> Any:
-    found = legacy(sym.linalg.gelqf, flipped(x, call.outputs[0]))  # MXNet has the transposed factorization
-    return flipped(found[0], call.outputs[0]), flipped(found[1], call.outputs[1])
-
-
-@lower("thin_svd")
-def _(call: Call, x: Any) -> Any:
-    found = snp.linalg.svd(x)
-    return found[0], found[1], found[2]
+    return legacy(sym.linalg.trsm, a, b, lower=not call.attrs["upper"])

@@ -16,7 +16,7 @@ import numpy as np
 from unimodel.backend import Lowerings
 from unimodel.dim import Dim, concrete
 from unimodel.errors import BackendError, UnimodelError, UnsupportedError
-from unimodel.graph import Node, TensorSpec, Value
+from unimodel.graph import Input, Node, TensorSpec, Value
 from unimodel_mxnet.arrays import DTYPES, reason, shapes
 from unimodel_mxnet.shim import mx
 from unimodel_mxnet.stages import Stage
@@ -92,7 +92,8 @@ class Build:
         self.symbols: dict[Value, Any] = {}
         self.kept: dict[Any, Any] = {}
         """Symbols beside the values' own that more than one lowering has a use for."""
-        self.references: dict[str, tuple[Any, int]] = {}
+        self.places: Mapping[str, tuple[Input, int]] = {}
+        """Where symbolic sizes that have no number are read off."""
         self._names = _Names()
 
     def concrete(self, value: Any) -> Any:
@@ -101,11 +102,7 @@ class Build:
         return concrete(value, self.sizes) if isinstance(value, Dim) and self.sizes else value
 
     def variable(self, value: Value, name: str) -> Any:
-        symbol = mx.sym.var(name).as_np_ndarray()
-        self.symbols[value] = symbol
-        for axis, size in enumerate(value.spec.shape):
-            if isinstance(size, Dim) and not self.sizes and size.terms == {(next(iter(size.symbols)),): 1}:
-                self.references.setdefault(next(iter(size.symbols)), (symbol, axis))
+        symbol = self.symbols[value] = mx.sym.var(name).as_np_ndarray()
         return symbol
 
     def literal(self, array: np.ndarray) -> Any:
@@ -206,16 +203,8 @@ class Build:
 
 
 OF_NOTHING = {
-    "sum": 0,
-    "prod": 1,
-    "all": 1,
-    "any": 0,
-    "matmul": 0,
-    "pad_constant": 0,
-    "take_gradient": 0,
-    "take_along_axis_gradient": 0,
-    "conv_weight_gradient": 0,
-}
+    "sum": 0, "prod": 1, "all": 1, "any": 0, "matmul": 0, "pad_constant": 0, "take_gradient": 0, "conv": 0,
+}  # fmt: skip  # a table reads better in rows
 """What these ops make of tensors without elements."""
 
 

@@ -16,7 +16,7 @@ from unimodel.backend import Backend, Store
 from unimodel.errors import BackendError, UnsupportedError
 from unimodel.graph import Graph
 from unimodel.ops.definition import cond_op
-from unimodel.passes import prepare, unroll
+from unimodel.passes import fuse_bias, prepare, unroll
 from unimodel.regions import every_node
 from unimodel_mxnet.arrays import device_array, reason, shapes
 from unimodel_mxnet.model import Build
@@ -54,9 +54,10 @@ def native_block(backend: Backend, graph: Graph, store: Store) -> NativeBlock:
             remedy="choose by um.ops.where in the model, or predict with the trainer, which branches",
             source=branch.source,
         )
-    prepared = prepare(unroll(graph), backend.lowerings.accepts)
+    prepared = fuse_bias(prepare(unroll(graph), backend.lowerings.accepts))
     backend.check(prepared.nodes)
     build = Build(backend.lowerings, {})
+    build.places = prepared.places
     inputs, arrays = [], {}
     for entry in prepared.inputs:
         name = re.sub(r"\W", "_", entry.name) if entry.kind == "batch" else entry.name

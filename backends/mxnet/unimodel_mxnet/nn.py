@@ -16,7 +16,7 @@ from unimodel.dim import Dim
 from unimodel.graph import Node
 from unimodel_mxnet.matrices import lower  # one table, with the ops of arrays and matrices in it by now
 from unimodel_mxnet.model import Call
-from unimodel_mxnet.ops import activation, cast, cut, gather, internal, legacy, npx, pad, reshape, snp, sym, transpose, with_slopes
+from unimodel_mxnet.ops import activation, cast, cut, internal, legacy, npx, of_rows, pad, reshape, snp, sym, transpose, with_slopes
 
 equal = sym._internal._equal  # compares to floats, and is skipped in differentiation, which BlockGrad is not
 
@@ -117,94 +117,35 @@ def _(call: Call, x: Any, weight: Any, bias: Any = None) -> Any:
     )
 
 
-@lower("conv_input_gradient")
+def _deconvolves(node: Node) -> bool:
+    """Deconvolution lacks three dimensions, and in float64 is wrong for strides with dilation."""
+    strides, dilation = node.attrs["stride"], node.attrs["dilation"]
+    return len(strides) <= 2 and (max(strides) == 1 or max(dilation) == 1)
+
+
+@lower("conv_input_gradient", when=_deconvolves)
 def _(call: Call, g: Any, weight: Any) -> Any:
-    a, outs, kernel = call.attrs, call.specs[0].shape, call.specs[1].shape[2:]
-    strides, dilation, lead, origin = a["stride"], a["dilation"], call.out.shape[:2], [lo for lo, _ in a["padding"]]
-    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-    options = {"kernel": kernel, "dilate": dilation, "num_filter": call.out.shape[1], "num_group": a["groups"], "no_bias": True}
-    strided = any(s > 1 for s in strides)
-    if len(kernel) > 2 or (strided and any(d > 1 for d in dilation)):
-        # Deconvolution lacks three dimensions, and in float64 is wrong for strides with dilation: a convolution of the spread gradient with the kernel turned round
-        g, outs = _spread(call, g, outs, strides) if strided else (g, outs)
-        full = [m + r for m, r in zip(outs[2:], reach, strict=True)]
-        x = legacy(sym.Convolution, g, _turned(call, weight), pad=tuple(reach), **options)
-    else:
-        pads = origin if _symmetric(a["padding"]) else [0] * len(kernel)
-        origin = [lo - p for lo, p in zip(origin, pads, strict=True)]
-        full = [(m - 1) * s + r + 1 - 2 * p for m, s, r, p in zip(outs[2:], strides, reach, pads, strict=True)]
-        missing = tuple(max(0, lo + n - f) for lo, n, f in zip(origin, a["spatial"], full, strict=True))
-        full = [f + m for f, m in zip(full, missing, strict=True)]
-        x = legacy(sym.Deconvolution, g, weight, stride=strides, pad=tuple(pads), adj=missing, **options)
-    return cut(call, x, (*lead, *full), (0, 0, *origin), (*lead, *(lo + n for lo, n in zip(origin, a["spatial"], strict=True))))
-
-
-def _turned(call: Call, weight: Any) -> Any:
-    """A kernel of (out, in / groups, *kernel) as one of (in, out / groups, *kernel), reversed along its spatial dimensions."""
-    (filters, depth, *kernel), groups = call.specs[1].shape, call.attrs["groups"]
-    split = (groups, filters // groups, depth, *kernel)
-    moved = transpose(call, reshape(call, weight, split), split, (0, 2, 1, *range(3, len(split))))
-    return snp.flip(reshape(call, moved, (groups * depth, filters // groups, *kernel)), axis=tuple(range(2, 2 + len(kernel))))
-
-
-def _spread(call: Call, x: Any, shape: Sequence[Any], strides: Sequence[int]) -> tuple[Any, list[Any]]:
-    """``x`` with ``stride - 1`` zeros after each element, along each spatial dimension; and its shape."""
-    shape = list(shape)
-    for axis, stride in enumerate(strides, 2):
-        wide = (*shape[: axis + 1], 1, *shape[axis + 1 :])
-        widths = [(0, stride - 1 if i == axis + 1 else 0) for i in range(len(wide))]
-        shape[axis] *= stride
-        x = reshape(call, pad(call, reshape(call, x, wide), wide, widths), shape)
-    return x, shape
-
-
-@lower("conv_weight_gradient")
-def _(call: Call, x: Any, g: Any) -> Any:
-    # A convolution again: examples take the place of channels, the gradient that of the kernel, stride and dilation change roles.
-    a, groups = call.attrs, call.attrs["groups"]
-    (n, channels, *spatial), (_, filters, *outs) = call.specs[0].shape, call.specs[1].shape
-    padding = a["padding"]
-    if not _symmetric(padding):
-        x = pad(call, x, call.specs[0].shape, ((0, 0), (0, 0), *padding))
-        spatial = [size + lo + hi for size, (lo, hi) in zip(spatial, padding, strict=True)]
-        padding = ((0, 0),) * len(padding)
-    rank = len(outs)
-    space = range(3, 3 + rank)
-    x = transpose(call, reshape(call, x, (n, groups, channels // groups, *spatial)), (n, groups, channels // groups, *spatial), (2, 1, 0, *space))
-    g = transpose(call, g, (n, filters, *outs), (1, 0, *range(2, 2 + rank)))
-    result = legacy(
-        sym.Convolution,
-        reshape(call, x, (channels // groups, groups * n, *spatial)),
+    a, outs, kernel, lead = call.attrs, call.specs[0].shape[2:], call.specs[1].shape[2:], call.out.shape[:2]
+    origin = [lo for lo, _ in a["padding"]]
+    pads = origin if _symmetric(a["padding"]) else [0] * len(kernel)
+    full = [(m - 1) * s + d * (k - 1) + 1 - 2 * p for m, s, d, k, p in zip(outs, a["stride"], a["dilation"], kernel, pads, strict=True)]
+    origin = [lo - p for lo, p in zip(origin, pads, strict=True)]
+    end = [lo + n for lo, n in zip(origin, a["spatial"], strict=True)]
+    missing = tuple(max(0, e - f) for e, f in zip(end, full, strict=True))
+    x = legacy(
+        sym.Deconvolution,
         g,
-        kernel=tuple(outs),
-        stride=a["dilation"],
-        dilate=a["stride"],
-        pad=tuple(lo for lo, _ in padding),
-        num_filter=filters,
-        num_group=groups,
+        weight,
+        kernel=kernel,
+        stride=a["stride"],
+        dilate=a["dilation"],
+        pad=tuple(pads),
+        adj=missing,
+        num_filter=lead[1],
+        num_group=a["groups"],
         no_bias=True,
     )
-    sizes = [(size + 2 * lo - s * (m - 1) - 1) // d + 1 for size, (lo, _), s, m, d in zip(spatial, padding, a["stride"], outs, a["dilation"], strict=True)]
-    shape = (channels // groups, filters, *sizes)
-    result = cut(call, result, shape, (0,) * len(shape), (*shape[:2], *a["kernel"]))
-    return transpose(call, result, (*shape[:2], *a["kernel"]), (1, 0, *range(2, 2 + rank)))
-
-
-_plain_add = lower["add"]
-
-
-@lower("add")
-def _(call: Call, a: Any, b: Any) -> Any:
-    """A convolution plus a bias per channel is one kernel."""
-    for index, other in ((0, 1), (1, 0)):
-        conv, shaped = call.made_by(index, "conv"), call.made_by(other, "reshape")
-        if conv is None or shaped is None or len(conv.outputs[0].users) > 1 or shaped.inputs[0].spec.ndim != 1:
-            continue
-        channels = conv.outputs[0].spec.shape[1]
-        if shaped.attrs["shape"] == (channels, *(1 for _ in conv.outputs[0].spec.shape[2:])):
-            symbol = call.build.symbol
-            return lower["conv"](Call(call.build, conv), *map(symbol, conv.inputs), symbol(shaped.inputs[0]))
-    return _plain_add(call, a, b)
+    return cut(call, x, (*lead, *(f + m for f, m in zip(full, missing, strict=True))), (0, 0, *origin), (*lead, *end))
 
 
 # ---------------------------------------------------------------------------------------------------------------- pooling
@@ -225,8 +166,8 @@ def _pool(call: Call, x: Any, kind: str) -> Any:
 def _(call: Call, x: Any) -> Any:
     indices = call.build.later(call.node, 1)
     if not _pools_whole(call.node):  # MXNet differentiates, and a maximum's gradient would be shared among equals: the first has it all
-        shape, flat = call.specs[0].shape, (*call.out.shape[:2], math.prod(call.out.shape[2:]))
-        return reshape(call, gather(call, reshape(call, x, (*shape[:2], -1)), indices(), flat, 2), call.out.shape), indices
+        (n, channels, *spatial), out = call.specs[0].shape, call.out.shape
+        return reshape(call, of_rows(call, x, reshape(call, indices(), (n * channels, math.prod(out[2:]))), n * channels, math.prod(spatial)), out), indices
     values = _pool(call, x, "max")
     if not call.build.hasty:  # MXNet's maximum passes over NaN, which a mean does not: 0 / (mean == mean) is 0, or NaN
         mean = _pool(call, x, "avg")

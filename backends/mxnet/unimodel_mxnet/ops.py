@@ -59,19 +59,13 @@ def _(call: Call) -> Any:
     dim, dtype = call.attrs["dim"], call.attrs["dtype"]
     if not isinstance(dim, Dim):
         return internal.full(shape=(), value=dim, dtype=dtype)
-    total = None
-    for monomial, coefficient in dim.terms.items():
-        term = internal.full(shape=(), value=coefficient, dtype="int64")
-        for name in monomial:
-            term = term * size_of(call, name)
-        total = term if total is None else total + term
-    return cast(total, dtype)
+    return cast(dim.evaluate({name: size_of(call, name) for name in dim.symbols}), dtype)
 
 
 def size_of(call: Call, name: str) -> Any:
     """The number that a symbolic size has when the program runs."""
-    reference, axis = call.build.references[name]
-    sizes = legacy(sym.shape_array, reference)
+    entry, axis = call.build.places[name]
+    sizes = legacy(sym.shape_array, call.build.symbol(entry.value))
     return internal.reshape(internal.slice(sizes, begin=(axis,), end=(axis + 1,), step=(1,)), newshape=())
 
 
@@ -88,9 +82,9 @@ def _(call: Call) -> Any:
 
 def _reference(call: Call, size: Dim) -> tuple[Any, int]:
     """A symbol and an axis of it that have this symbolic size."""
-    for name in size.symbols:
-        if size.terms == {(name,): 1} and name in call.build.references:
-            return call.build.references[name]
+    for name, (entry, axis) in call.build.places.items():
+        if size.terms == {(name,): 1}:
+            return call.build.symbol(entry.value), axis
     raise call.refuse(f"the size {size} is known at run time only.", "trace the model for one batch size")
 
 
@@ -116,18 +110,16 @@ def broadcast(call: Call, x: Any, shape: Sequence[Any], target: Sequence[Any]) -
     shape, target = tuple(shape), tuple(target)
     if shape == target:
         return x
-    lead = len(target) - len(shape)
-    unknown = [i for i, s in enumerate(target) if isinstance(s, Dim) and (i < lead or shape[i - lead] != s)]
     if not any(isinstance(s, Dim) for s in target):
         return snp.broadcast_to(x, shape=target)
-    shape = (1,) * lead + shape
-    x = reshape(call, x, shape) if lead else x
-    for axis in range(len(target)):
-        if axis in unknown:
-            reference, of = _reference(call, target[axis])
+    shape = (1,) * (len(target) - len(shape)) + shape
+    x = reshape(call, x, shape)
+    for axis, (size, wanted) in enumerate(zip(shape, target, strict=True)):
+        if isinstance(wanted, Dim) and size != wanted:
+            reference, of = _reference(call, wanted)
             x = legacy(sym.broadcast_like, x, reference, lhs_axes=(axis,), rhs_axes=(of,))
-        elif shape[axis] != target[axis]:
-            x = legacy(sym.broadcast_axis, x, axis=axis, size=target[axis])
+        elif size != wanted:
+            x = legacy(sym.broadcast_axis, x, axis=axis, size=wanted)
     return x
 
 
@@ -151,9 +143,7 @@ MAX_BROADCAST_RANK = 5
 
 def operands(call: Call, *symbols: Any) -> list[Any]:
     """The inputs, broadcast by hand where MXNet's own broadcasting has too few dimensions."""
-    if len(call.out.shape) <= MAX_BROADCAST_RANK:
-        return list(symbols)
-    return [broadcast(call, x, s.shape, call.out.shape) for x, s in zip(symbols, call.specs, strict=True) if s is not None]
+    return list(symbols) if len(call.out.shape) <= MAX_BROADCAST_RANK else same_shape(call, *symbols)
 
 
 MIRRORED = {
@@ -256,20 +246,22 @@ def _(call: Call, condition: Any, x: Any, y: Any) -> Any:
     return legacy(sym.where, mask, x, y)
 
 
-@lower("logical_and", "logical_or", "logical_xor")
+OF_ONE_SHAPE = {
+    "logical_and": internal.bitwise_and, "logical_or": internal.bitwise_or, "logical_xor": internal.bitwise_xor,
+    "bitwise_and": internal.bitwise_and, "atan2": snp.arctan2,
+}  # fmt: skip  # a table reads better in rows
+
+
+@lower(*OF_ONE_SHAPE)
 def _(call: Call, a: Any, b: Any) -> Any:
-    return getattr(internal, call.node.op.name.replace("logical", "bitwise"))(*same_shape(call, a, b))
+    return OF_ONE_SHAPE[call.node.op.name](*same_shape(call, a, b))
 
 
 lower.calls(
     exp=snp.exp, expm1=snp.expm1, log=snp.log, log1p=snp.log1p, sqrt=snp.sqrt, sin=snp.sin, cos=snp.cos, negative=snp.negative,
-    logical_not=snp.logical_not, isnan=snp.isnan, isfinite=snp.isfinite, erfinv=npx.erfinv, lgamma=npx.gammaln,
+    floor=snp.floor, ceil=snp.ceil, round=snp.around, logical_not=snp.logical_not, isnan=snp.isnan, isfinite=snp.isfinite,
+    erfinv=npx.erfinv, lgamma=npx.gammaln,
 )  # fmt: skip  # a table reads better in rows
-
-
-@lower("atan2", "bitwise_and")
-def _(call: Call, a: Any, b: Any) -> Any:
-    return (snp.arctan2 if call.node.op.name == "atan2" else snp.bitwise_and)(*same_shape(call, a, b))
 
 
 @lower("erf")
@@ -301,12 +293,6 @@ def _(call: Call, x: Any) -> Any:
     if call.out.dtype not in FLOATS:
         return snp.sign(x)
     return snp.sign(x) + legacy(sym.clip, x, a_min=0.0, a_max=0.0)  # 0, or NaN; MXNet's sign of NaN is 0
-
-
-@lower("floor", "ceil", "round")
-def _(call: Call, x: Any) -> Any:
-    name = {"round": "around"}.get(call.node.op.name, call.node.op.name)
-    return getattr(snp, name)(x) if call.out.dtype in FLOATS else x
 
 
 @lower("cast")
@@ -513,8 +499,7 @@ def _(call: Call, x: Any) -> Any:
     nan = snp.isnan(x) if dtype in FLOATS else snp.not_equal(x, x)
     x = select(nan, internal.full(shape=(count, size), value=math.inf, dtype=dtype), x) if dtype in FLOATS else x
     order = cast(legacy(sym.argsort, x, axis=1, dtype="int64"), "int64")
-    places = order + call.build.literal(np.arange(count, dtype="int64")[:, None] * size)
-    x, nan = (reshape(call, legacy(sym.take, reshape(call, v, (-1,)), places), (count, size)) for v in (x, cast(nan, "int64")))
+    x, nan = (of_rows(call, v, order, count, size) for v in (x, cast(nan, "int64")))
     before, after = (cut(call, x, (count, size), (0, first), (count, first + size - 1)) for first in (0, 1))
     steps = legacy(sym.Concat, internal.full(shape=(count, 1), value=0, dtype="int64"), cast(snp.not_equal(before, after), "int64"), dim=1)
     rank = snp.cumsum(cast(steps, "int64"), axis=1, dtype="int64") + nan  # NaN stands last, among the infinities
@@ -541,31 +526,14 @@ def scatter_add(values: Any, indices: Sequence[Any], shape: Sequence[int]) -> An
     return legacy(scatter, values, places, shape=tuple(shape))
 
 
-def grid(call: Call, indices: Any, shape: Sequence[Any], axis: int) -> list[Any]:
-    """Index tensors for every dimension: ``indices`` of this shape along one axis, each place's own position along the others."""
-    if any(isinstance(s, Dim) for s in shape):
-        raise call.refuse("indexing along an axis with a symbolic size elsewhere.", "trace the model for one batch size")
-    positions = [np.broadcast_to(p, shape).reshape(-1) for p in np.indices(shape, sparse=True)]
-    flat = reshape(call, cast(indices, "int64"), (-1,))
-    return [flat if i == axis else call.build.literal(p) for i, p in enumerate(positions)]
+def of_rows(call: Call, x: Any, indices: Any, rows: int, size: int) -> Any:
+    """The elements of ``rows`` rows of this size, whatever the shape in which they come, at the indices that each row has."""
+    return legacy(sym.take, reshape(call, x, (-1,)), indices + call.build.literal(np.arange(rows, dtype="int64")[:, None] * size))
 
 
-def gather(call: Call, x: Any, indices: Any, shape: Sequence[Any], axis: int) -> Any:
-    """The elements of ``x`` at ``indices`` along one axis, and at each place's own position along the others."""
-    return reshape(call, legacy(sym.gather_nd, x, snp.stack(grid(call, indices, shape, axis), axis=0)), shape)
-
-
-@lower("take_along_axis")
+@lower("take_along_axis", when=lambda node: node.inputs[1].spec.shape[node.attrs["axis"]] == 1 and node.outputs[0].spec.dtype != "bool")
 def _(call: Call, x: Any, indices: Any) -> Any:
-    axis, shape = call.attrs["axis"], call.specs[1].shape
+    axis = call.attrs["axis"]
     last = call.build.kept.get(("axis last", call.node.inputs[0], axis))
-    if shape[axis] == 1 and last is not None:
-        return reshape(call, npx.pick(last, snp.squeeze(indices, axis=axis), axis=-1), shape)
-    if shape[axis] == 1 and call.out.dtype != "bool":
-        return npx.pick(x, snp.squeeze(indices, axis=axis), axis=axis, keepdims=True)
-    return as_integers(lambda x: gather(call, x, indices, shape, axis), call.out, x)
-
-
-@lower("take_along_axis_gradient")
-def _(call: Call, g: Any, indices: Any) -> Any:
-    return scatter_add(reshape(call, g, (-1,)), grid(call, indices, call.specs[1].shape, call.attrs["axis"]), call.out.shape)
+    indices = snp.squeeze(indices, axis=axis)
+    return npx.pick(x, indices, axis=axis, keepdims=True) if last is None else reshape(call, npx.pick(last, indices, axis=-1), call.out.shape)

@@ -16,19 +16,19 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from unimodel.backend import Backend, CompileOptions, Executable
-from unimodel.errors import BackendError, ShapeError, UnimodelError, UnsupportedError
-from unimodel.graph import Graph, Node, Value
+from unimodel.errors import BackendError, UnimodelError
+from unimodel.graph import Graph, Value
 from unimodel.ops.definition import value_and_grad_op
-from unimodel.passes import prepare
+from unimodel.passes import fuse_bias, prepare
 from unimodel.passes.steps import several_steps
-from unimodel.regions import bodies, every_node, has_control_flow
+from unimodel.regions import every_node, has_control_flow
 from unimodel_mxnet.arrays import MxnetStore, device_array, gradient_array, host_view, reason, shapes, shared_array
 from unimodel_mxnet.control import held
 from unimodel_mxnet.model import Build
@@ -189,9 +189,6 @@ class Binding:
         self._sizes = graph.sizes(shapes_by_name)
         self._arrays: dict[Value, Any] = {e.value: program.store.arrays[e.name] for e in graph.of_kind("state")}
         self._batch = [self._cell(e.value) for e in graph.of_kind("batch")]
-        for entry in graph.of_kind("batch"):
-            if entry.spec.at(self._sizes).shape != shapes_by_name[entry.name]:
-                raise ShapeError(f"{entry.name} has another shape than the program was traced for.", expected=entry.spec, given=shapes_by_name[entry.name])
         self._numbers = [self._cell(v) for v in program.host.results]
         self._made: dict[Value, Any] = {}
         self._backend = program.backend
@@ -330,26 +327,9 @@ def small(graph: Graph) -> bool:
 def prepared(backend: Backend, graph: Graph, options: CompileOptions) -> tuple[Graph, str]:
     """The graph ready to be lowered, and who differentiates it."""
     regions = [n for n in graph.nodes if n.op is value_and_grad_op]
-    wish = options.differentiation
-    if any(holds(r, CORE_GRADIENT, backend) for r in regions):
-        regions = []
     heavy = not small(graph) or any(n.op.name in HEAVY for r in regions for n in r.attrs["body"].nodes)
-    if regions and (wish == "native" or (wish == "auto" and heavy)):
+    if regions and (options.differentiation == "native" or (options.differentiation == "auto" and heavy)):
         native = prepare(graph, lambda node: node.op.name == "max_pool" or backend.lowerings.accepts(node), native_regions=True)
-        try:
-            stages(native, HostArithmetic(native))
-            return native, "native"
-        except UnsupportedError:
-            if wish == "native":
-                raise
-    return prepare(graph, backend.lowerings.accepts), "core"
-
-
-def holds(node: Node, names: Collection[str], backend: Backend) -> bool:
-    """Whether a node is one of these ops, or has one inside."""
-    if any(holds(inner, names, backend) for body in bodies(node).values() for inner in body.nodes):
-        return True
-    if node.op.composite and not backend.lowerings.accepts(node):
-        body = node.op.decompose(node.specs, dict(node.attrs), next((v.spec.dtype for v in node.outputs if v.spec.is_float), "float32"))
-        return any(holds(inner, names, backend) for inner in body.nodes)
-    return node.op.name in names
+        if not any(n.op.name in CORE_GRADIENT for r in native.nodes if r.op is value_and_grad_op for n in every_node(r.attrs["body"])):
+            return fuse_bias(native), "native"
+    return fuse_bias(prepare(graph, backend.lowerings.accepts)), "core"

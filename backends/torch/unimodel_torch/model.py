@@ -24,10 +24,8 @@ from unimodel.dim import Dim, Size
 from unimodel.errors import Source
 from unimodel.graph import Graph, Input, Node, Value
 from unimodel.ops.definition import checkpoint_op, cond_op, regions, scan_op, value_and_grad_op, while_loop_op
-from unimodel.passes import SCALAR_ARITHMETIC, prepare, rewrite, unroll
-from unimodel.passes.rewrite import Rewriter
-from unimodel.regions import active_values, bodies, with_bodies
-from unimodel.tracing import Tensor
+from unimodel.passes import SCALAR_ARITHMETIC, fuse_bias, prepare, unroll
+from unimodel.regions import active_values, bodies
 from unimodel_torch.arrays import DTYPES
 from unimodel_torch.control import branch, loop, recomputed, rounds, whole
 from unimodel_torch.ops import NOT_DIFFERENTIABLE, NUMBERS, WHOLE_GROUPS, differentiable, lower
@@ -368,29 +366,6 @@ def lowers_for_autograd(node: Node) -> bool:
 def lowers(node: Node) -> bool:
     """What stays whole: what the table has, and checkpoints."""
     return node.op is checkpoint_op or lower.accepts(node)
-
-
-def fuse_bias(graph: Graph) -> Graph:
-    """The same graph with each convolution that is followed by a bias made one node of three inputs, which torch computes in one pass."""
-
-    def visit(rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Tensor] | None:
-        if bodies(node):
-            return rewriter.keep(node, inputs, with_bodies(node, fuse_bias))
-        if node.op.name != "add":
-            return None
-        conv, bias = (v.producer for v in node.inputs)
-        if conv is None or bias is None or conv.op.name != "conv" or bias.op.name != "reshape" or len(conv.inputs) != 2:
-            return None
-        used = len(conv.outputs[0].users) + (conv.outputs[0] in kept)
-        channels = conv.outputs[0].spec.shape[1]
-        if used > 1 or bias.inputs[0].spec.shape != (channels,) or bias.outputs[0].spec.shape != (channels, *(1,) * (conv.outputs[0].spec.ndim - 2)):
-            return None
-        new_conv, new_bias = (t.value.producer for t in inputs)
-        x, weight, vector = (Tensor(rewriter.trace, v) for v in (*new_conv.inputs, new_bias.inputs[0]))
-        return rewriter.trace.emit(conv.op, [x, weight, vector], conv.attrs, (node.outputs[0].spec,))
-
-    kept = {*graph.outputs, *(v for _, v in graph.updates)}
-    return rewrite(graph, visit)
 
 
 def native_module(graph: Graph, store: Store, device: str, buffers: Collection[str]) -> GraphModule:

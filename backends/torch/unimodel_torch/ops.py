@@ -231,7 +231,7 @@ def _padding(node: Any, x: Any) -> tuple[Any, list[int]]:
 
 @lower("conv")
 def _(node: Any, x: Any, weight: Any, bias: Any = None) -> Any:
-    """``bias`` comes from ``model.fuse_bias``."""
+    """``bias`` comes from ``passes.fuse_bias``."""
     a = node.attrs
     x, padding = _padding(node, x)
     return (torch.conv1d, torch.conv2d, torch.conv3d)[_rank(node) - 1](x, weight, bias, a["stride"], padding, a["dilation"], a["groups"])

@@ -16,11 +16,11 @@ from unimodel.backend import Backend, CompileOptions, Executable
 from unimodel.errors import BackendError
 from unimodel.graph import Array, Graph
 from unimodel.ops.definition import value_and_grad_op
-from unimodel.passes import SCALAR_ARITHMETIC, prepare
+from unimodel.passes import SCALAR_ARITHMETIC, fuse_bias, prepare
 from unimodel.regions import every_node
 from unimodel_torch.arrays import TorchStore, to_numpy, to_torch
 from unimodel_torch.inductor import Front, lowers_for_inductor, split
-from unimodel_torch.model import Compiled, Writer, fuse_bias, lowers, lowers_for_autograd
+from unimodel_torch.model import Compiled, Writer, lowers, lowers_for_autograd
 from unimodel_torch.ops import lower
 from unimodel_torch.optimizer import Updates, narrowed
 
@@ -55,7 +55,7 @@ class TorchExecutable(Executable):
         self.front: Front | None = None
         if self.compiler == "inductor":
             self.front, prepared = split(prepared, backend.device)
-        writer = Writer(prepared, backend.device, {name: total(f, name) for name, f in SCALAR_ARITHMETIC.items()})
+        writer = Writer(prepared, backend.device, SCALAR_ARITHMETIC)
         for kind in ("state", "batch", "scalar"):
             for entry in prepared.of_kind(kind):
                 writer.placeholder(entry)
@@ -115,19 +115,3 @@ def exact(mode: Any) -> Any:
             yield
 
     return both
-
-
-def total(function: Any, name: str) -> Any:
-    """Arithmetic on Python numbers that gives infinity and NaN where Python raises, as arrays do."""
-    by_numpy = getattr(np, {"pow": "power"}.get(name, name))
-
-    def compute(*numbers: float) -> float:
-        try:
-            result = function(*numbers)
-            return float("nan") if isinstance(result, complex) else result
-        except (ArithmeticError, ValueError):
-            with np.errstate(all="ignore"):
-                return float(by_numpy(*map(float, numbers)))
-
-    compute.__name__ = compute.__qualname__ = name
-    return compute
