@@ -136,6 +136,39 @@ def test_embedding_bag_options(seed: int, rows: int, width: int, mode: str, argu
     agree(um.nn.EmbeddingBag(rows, width, mode=mode, **arguments), randomised(torch.nn.EmbeddingBag(rows, width, mode=mode, **arguments)), *batches)
 
 
+@given(seeds, st.integers(2, 6), sizes, st.sampled_from(["sum", "mean"]), flags, st.data())
+@examples(30)
+def test_a_bag_whose_gradient_is_scaled_by_frequency(seed: int, rows: int, width: int, mode: str, weighted: bool, data: st.DataObject) -> None:
+    """PyTorch's own bag (2.13, on a CPU) divides by another index's frequency unless all are equally frequent; its embedding, added up, divides as documented."""
+    padding = data.draw(st.none() | st.integers(0, rows - 1))
+    rng = np.random.default_rng(seed)
+    even = data.draw(flags)
+    indices = rng.permutation(np.repeat(np.arange(rows), 2)).reshape(2, rows) if even else rng.integers(0, rows, (2, 3))
+    weights = [rng.uniform(0.5, 2.0, indices.shape)] if weighted and mode == "sum" else []
+
+    class Ours(um.Model):
+        def __init__(self) -> None:
+            self.bag = um.nn.EmbeddingBag(rows, width, scale_grad_by_freq=True, mode=mode, padding_idx=padding)
+
+        def forward(self, input: Any, weights: Any = None) -> Any:
+            return self.bag(input, per_sample_weights=weights)
+
+    class Theirs(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bag = torch.nn.EmbeddingBag(rows, width, scale_grad_by_freq=True, mode=mode, padding_idx=padding)
+
+        def forward(self, input: Any, weights: Any = None) -> Any:
+            if even:
+                return self.bag(input, per_sample_weights=weights)
+            found = torch.nn.functional.embedding(input, self.bag.weight, padding, scale_grad_by_freq=True)
+            counted = (input != padding).to(found.dtype)[..., None] if padding is not None else torch.ones(*input.shape, 1, dtype=found.dtype)
+            total = (found * counted * (1.0 if weights is None else weights[..., None])).sum(1)
+            return total if mode == "sum" else total / counted.sum(1).clamp(min=1)
+
+    agree(Ours(), Theirs(), [indices, *weights])
+
+
 def test_rows_that_are_renormalised_are_trained_and_stay_so() -> None:
     layer = um.nn.Embedding(4, 3, max_norm=1.0)
     layer.load_state_dict({"weight": np.full((4, 3), 2.0, "float32")})
@@ -150,7 +183,9 @@ def test_an_embedding_from_rows_that_others_have_trained(freeze: bool) -> None:
     rows = normal(0, 5, 3).astype("float32")
     layer = um.nn.Embedding.from_pretrained(rows, freeze)
     np.testing.assert_array_equal(layer(np.array([4, 0])), rows[[4, 0]])
-    assert layer.weight.requires_grad is not freeze
+    bag = um.nn.EmbeddingBag.from_pretrained(rows, freeze, mode="sum")
+    np.testing.assert_array_equal(bag(np.array([[4, 0]])), rows[[4]] + rows[[0]])
+    assert layer.weight.requires_grad is bag.weight.requires_grad is not freeze
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
@@ -166,6 +201,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "windows too many": (lambda: um.nn.FractionalMaxPool2d(2, 5)(np.ones((1, 1, 5, 5))), "do not fit"),
     "rank": (lambda: um.nn.FractionalMaxPool2d(2, 5)(np.ones((1, 5))), "4 dimensions"),
     "max_norm": (lambda: um.nn.Embedding(3, 2, max_norm=0.0), "max_norm"),
+    "a scaled maximum": (lambda: um.nn.EmbeddingBag(3, 2, mode="max", scale_grad_by_freq=True), "modes 'sum' and 'mean'"),
     "no matrix": (lambda: um.nn.Embedding.from_pretrained(np.ones(3)), "num_embeddings, embedding_dim"),
 }
 

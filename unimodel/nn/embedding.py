@@ -8,6 +8,7 @@ import numpy as np
 
 from unimodel import init, ops
 from unimodel.errors import ShapeError
+from unimodel.graph import Array
 from unimodel.model import Model, Parameter
 from unimodel.nn.arguments import positive
 from unimodel.ops.rules import need_integer
@@ -67,8 +68,19 @@ class _Table(Model):
         factor = ops.where(long, self.max_norm / (norm + 1e-7), 1.0)  # 1e-7 as in PyTorch
         self.weight.assign(self.weight + ops.stop_gradient(self.weight * factor - self.weight))
 
+    def _take(self, rows: Array, freeze: bool) -> None:
+        self.load_state_dict({"weight": rows})
+        self.weight.requires_grad = not freeze
+
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+def _rows(embeddings: Any) -> Array:
+    rows = np.asarray(embeddings)
+    if rows.ndim != 2:
+        raise ShapeError("embeddings are a matrix.", expected="(num_embeddings, embedding_dim)", given=f"{rows.dtype} {rows.shape}")
+    return rows
 
 
 class Embedding(_Table):
@@ -100,12 +112,9 @@ class Embedding(_Table):
         scale_grad_by_freq: bool = False,
     ) -> Embedding:
         """A layer whose rows are those of a matrix (num_embeddings, embedding_dim), not trained unless ``freeze`` is False."""
-        rows = np.asarray(embeddings)
-        if rows.ndim != 2:
-            raise ShapeError("embeddings are a matrix.", expected="(num_embeddings, embedding_dim)", given=f"{rows.dtype} {rows.shape}")
+        rows = _rows(embeddings)
         layer = cls(rows.shape[0], rows.shape[1], padding_idx, max_norm, norm_type, scale_grad_by_freq)
-        layer.load_state_dict({"weight": rows})
-        layer.weight.requires_grad = not freeze
+        layer._take(rows, freeze)
         return layer
 
     def forward(self, input: Any) -> Tensor:
@@ -117,7 +126,9 @@ class EmbeddingBag(_Table):
 
     ``weight`` (num_embeddings, embedding_dim) is normal; the row ``padding_idx`` starts at zero, gets no gradient and does not count. In mode "sum"
     ``per_sample_weights`` (N, L) weigh the vectors. PyTorch's other form, one row of integers with offsets, is refused: its shapes depend on values; pad with
-    ``padding_idx``. ``max_norm`` is that of ``Embedding``. Source: https://pytorch.org/docs/stable/generated/torch.nn.EmbeddingBag.html
+    ``padding_idx``. ``max_norm`` and, but for mode "max", ``scale_grad_by_freq`` are those of ``Embedding``; where some integers are more frequent than others PyTorch 2.13
+    on a CPU divides by another integer's frequency (https://github.com/pytorch/pytorch/issues/190063).
+    Source: https://pytorch.org/docs/stable/generated/torch.nn.EmbeddingBag.html
     """
 
     def __init__(
@@ -126,14 +137,37 @@ class EmbeddingBag(_Table):
         embedding_dim: int,
         max_norm: float | None = None,
         norm_type: float = 2.0,
-        *,
+        scale_grad_by_freq: bool = False,
         mode: str = "mean",
+        *,
         padding_idx: int | None = None,
     ) -> None:
         if mode not in ("mean", "sum", "max"):
             raise ShapeError("mode is 'mean', 'sum' or 'max'.", given=repr(mode))
+        if mode == "max" and scale_grad_by_freq:
+            raise ShapeError(
+                "scale_grad_by_freq is for modes 'sum' and 'mean', as in PyTorch.", given="mode 'max'", remedy="leave it out, or take another mode"
+            )
         self.mode = mode
-        self._make(num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, False)
+        self._make(num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        embeddings: Any,
+        freeze: bool = True,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        *,
+        padding_idx: int | None = None,
+    ) -> EmbeddingBag:
+        """A layer whose rows are those of a matrix (num_embeddings, embedding_dim), not trained unless ``freeze`` is False."""
+        rows = _rows(embeddings)
+        layer = cls(rows.shape[0], rows.shape[1], max_norm, norm_type, scale_grad_by_freq, mode, padding_idx=padding_idx)
+        layer._take(rows, freeze)
+        return layer
 
     def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:
         if offsets is not None or input.ndim != 2:
