@@ -20,12 +20,9 @@ _LAZY = "a layer's sizes are those that its parameters have before any data is s
 _INSIDE = "it is no part of PyTorch's public surface"
 _DEPRECATED = "PyTorch itself has replaced it"
 _INDICES = "call it without _with_indices and with return_indices=True"
-_LAYER = "call the layer: it has the weights and the statistics that the function would be given"
-_LOSS = "the loss's class is the function: um.losses.{}()(input, target), with reduction= as PyTorch's"
 _COMPLEX = "tensors are real, because not every backend has complex numbers"
 _VALUES = "its result's shape would depend on values, which a program that is traced once cannot have"
 _FUSED = "fusing is the backend's own matter: write the layers, and each backend takes what kernels it has"
-_TRACED = "parameters are state of a trainer, and nothing changes them beside its step"
 
 OMITTED: dict[str, dict[str, str]] = {
     "um.nn": {
@@ -49,42 +46,40 @@ OMITTED: dict[str, dict[str, str]] = {
         "SparseAdam": "gradients are dense, and a row with gradient 0 cannot be told from one that was not used, whose moments SparseAdam would leave alone: take Adam, or SGD, which "
         "leaves such rows alone",
     },
-    "um.ops": {
-        **{
-            f"{name}_loss": _LOSS.format(kind)
-            for name, kind in {
-                "l1": "L1Loss", "mse": "MSELoss", "huber": "HuberLoss", "smooth_l1": "SmoothL1Loss", "nll": "NLLLoss", "poisson_nll": "PoissonNLLLoss",
-                "gaussian_nll": "GaussianNLLLoss", "ctc": "CTCLoss", "cosine_embedding": "CosineEmbeddingLoss", "hinge_embedding": "HingeEmbeddingLoss",
-                "margin_ranking": "MarginRankingLoss", "multi_margin": "MultiMarginLoss", "multilabel_margin": "MultiLabelMarginLoss",
-                "multilabel_soft_margin": "MultiLabelSoftMarginLoss", "soft_margin": "SoftMarginLoss", "triplet_margin": "TripletMarginLoss",
-                "triplet_margin_with_distance": "TripletMarginWithDistanceLoss",
-            }.items()
-        },
+    "um.nn.functional": {
         **{f"{name}_with_indices": _INDICES for name in (f"{k}_max_pool{r}d" for k in ("adaptive", "fractional") for r in (1, 2, 3) if (k, r) != ("fractional", 1))},
         **{f"max_pool{rank}d_with_indices": _INDICES for rank in (1, 2, 3)},
-        **dict.fromkeys(("batch_norm", "instance_norm", "rrelu", "fractional_max_pool2d", "fractional_max_pool3d", "multi_head_attention_forward"), _LAYER),
-        **dict.fromkeys(("upsample", "upsample_bilinear", "upsample_nearest"), f"{_DEPRECATED}: um.ops.interpolate"),
+        "multi_head_attention_forward": "call the layer, um.nn.MultiheadAttention, or um.nn.functional.scaled_dot_product_attention",
+        **dict.fromkeys(("upsample", "upsample_bilinear", "upsample_nearest"), f"{_DEPRECATED}: um.nn.functional.interpolate"),
         **dict.fromkeys(("grouped_mm", "scaled_mm", "scaled_grouped_mm", "linear_cross_entropy", "native_channel_shuffle"), _FUSED),
-        **dict.fromkeys(("assert_int_or_pair", "boolean_dispatch", "handle_torch_function", "Optional"), _INSIDE),
+        **dict.fromkeys(("assert_int_or_pair", "boolean_dispatch", "handle_torch_function"), _INSIDE),
         **dict.fromkeys(("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"), _INSIDE),
         **{f"{name}_": "traced tensors never change: take it without the _" for name in ("celu", "elu", "hardtanh", "leaky_relu", "relu", "rrelu", "selu", "threshold")},
-        "conv_tbc": "swap the axes, and take um.ops.conv",
-        "gumbel_softmax": "um.ops.softmax((logits + um.ops.random.gumbel(logits.shape)) / tau, axis=-1)",
-        "pdist": "um.ops.vector_norm of x[i] - x[j] for the pairs (i, j), two constant arrays: which pairs there are must be known while tracing",
+        "conv_tbc": "swap the axes, and take um.nn.functional.conv1d",
+    },
+    "um.ops": {
+        **{
+            name: f"it is um.nn.functional.{name}"
+            for name in (
+                "batch_norm", "instance_norm", "rrelu", "fractional_max_pool2d", "fractional_max_pool3d", "gumbel_softmax",
+                *(f"{loss}_loss" for loss in (
+                    "l1", "mse", "huber", "smooth_l1", "nll", "poisson_nll", "gaussian_nll", "ctc", "cosine_embedding", "hinge_embedding", "margin_ranking",
+                    "multi_margin", "multilabel_margin", "multilabel_soft_margin", "soft_margin", "triplet_margin", "triplet_margin_with_distance",
+                )),
+            )
+        },
         **dict.fromkeys(("conj", "imag", "real", "eig", "eigvals"), _COMPLEX),
         **dict.fromkeys(
             ("fft", "ifft", "fftn", "ifftn", "rfft", "irfft", "rfftn", "irfftn", "hfft", "ihfft", "fftfreq", "rfftfreq", "fftshift", "ifftshift"), _COMPLEX
         ),
-        **dict.fromkeys(("can_cast", "isdtype", "result_type", "finfo", "iinfo"), "a dtype is its name, a str, and belongs to the host: take NumPy's"),
         **dict.fromkeys(("empty", "empty_like"), "numbers that nobody has set would differ from backend to backend: take zeros"),
         "from_dlpack": "tensors are traced and hold no numbers: pass arrays in the batch",
         "nextafter": "not every backend has it",
     },
     "um.nn.utils": {
-        **dict.fromkeys(("clip_grad_norm", "clip_grad_norm_", "clip_grads_with_norm_", "get_total_norm"), "um.Trainer(clip_grad_norm=…), or self.clip(grads) in a step of one's own"),
+        **dict.fromkeys(("clip_grad_norm", "clip_grad_norm_", "clip_grads_with_norm_"), "um.Trainer(clip_grad_norm=…), or self.clip(grads) in a step of one's own"),
         "clip_grad_value_": "um.Trainer(clip_grad_value=…)",
         **dict.fromkeys(("weight_norm", "spectral_norm", "remove_weight_norm", "remove_spectral_norm"), f"{_DEPRECATED}: um.nn.utils.parametrizations"),
-        **dict.fromkeys(("parameters_to_vector", "vector_to_parameters"), f"{_TRACED}: join what net.state_dict() gives with NumPy"),
         **dict.fromkeys(("convert_conv2d_weight_memory_format", "convert_conv3d_weight_memory_format"), "the order in memory is the backend's own matter"),
         **dict.fromkeys(("fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights"), _FUSED),
         "skip_init": "weights are drawn when they are first used, so what load_state_dict sets is never drawn",

@@ -286,6 +286,15 @@ LAYERS += [  # options that no entry above tries
         "AdaptiveLogSoftmaxWithLoss", normal(N, 8), "", ("values", (N,), 0, 4, 7, 8), in_features=8, n_classes=9, cutoffs=(3, 6), div_value=2.0, head_bias=True
     ),
     _layer("Embedding", integers(6, N, 5), "options", num_embeddings=6, embedding_dim=3, max_norm=1.0, norm_type=1.5, scale_grad_by_freq=True),
+    _layer(  # each integer twice: where they are not equally frequent, PyTorch's own bag is at fault
+        "EmbeddingBag",
+        ("values", (N, 3), 0, 5, 2, 1, 1, 4, 3, 0, 5, 2, 4, 3),
+        "frequency",
+        num_embeddings=6,
+        embedding_dim=2,
+        mode="sum",
+        scale_grad_by_freq=True,
+    ),
 ]
 
 LAYERS_TESTED_BY_HAND = {

@@ -7,20 +7,22 @@ from typing import Any
 import numpy as np
 
 from unimodel import ops
+from unimodel.dim import product
 from unimodel.errors import DataError, ShapeError
-from unimodel.graph import Array
 from unimodel.loss import Loss
 from unimodel.nn.arguments import probability
 from unimodel.ops.rules import sizes_agree
+from unimodel.tensor_operators import TensorLike
 
 
-def _array(weight: Any) -> Array | None:
-    return None if weight is None else np.asarray(weight, "float64")
+def _array(weight: Any) -> Any:
+    """Weights as an array; those that are computed in the step stay as they are."""
+    return weight if weight is None or isinstance(weight, TensorLike) else np.asarray(weight, "float64")
 
 
-def _check_classes(weight: Array | None, input: Any) -> None:
+def _check_classes(weight: Any, input: Any) -> None:
     """Class weights must be one per class of what came in."""
-    if weight is not None and not sizes_agree(input.shape[min(1, input.ndim - 1)], weight.size):
+    if weight is not None and not sizes_agree(input.shape[min(1, input.ndim - 1)], product(tuple(weight.shape))):
         raise ShapeError("weight needs one number per class.", expected=f"({input.shape[min(1, input.ndim - 1)]},)", given=weight.shape)
 
 

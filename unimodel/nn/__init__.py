@@ -1,5 +1,6 @@
 """Layers, with PyTorch's names, arguments, defaults and state-dict keys."""
 
+from unimodel.nn import functional as functional
 from unimodel.nn import utils as utils
 from unimodel.nn.activation import (
     CELU,

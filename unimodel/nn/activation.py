@@ -7,6 +7,7 @@ from typing import Any
 from unimodel import ops
 from unimodel.errors import ShapeError
 from unimodel.model import Model
+from unimodel.nn.functional.activation import softplus
 
 
 class ReLU(Model):
@@ -81,8 +82,7 @@ class Softplus(Model):
         self.threshold = threshold
 
     def forward(self, input: Any) -> Any:
-        scaled = input * self.beta
-        return ops.where(scaled > self.threshold, input, ops.softplus(scaled) / self.beta)
+        return softplus(input, self.beta, self.threshold)
 
 
 class Softmax(Model):

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from unimodel import init, ops
+from unimodel import init
 from unimodel.errors import ShapeError
 from unimodel.graph import Array
 from unimodel.model import Model, Parameter
 from unimodel.nn.arguments import positive
-from unimodel.ops.rules import need_integer
+from unimodel.nn.functional.lookup import embedding, embedding_bag
 from unimodel.tracing import Tensor
 
 
@@ -45,28 +45,6 @@ class _Table(Model):
         if self.padding_idx is not None:
             array[self.padding_idx] = 0.0
         return array
-
-    def _table(self, input: Any) -> Any:
-        """The weight as it is to be used for these integers; its gradient is that of the weight."""
-        if self.max_norm is not None:
-            self._renormalise(input)
-        if not self.scale_grad_by_freq:
-            return self.weight
-        often = ops.expand_dims(ops.maximum(self._counts(input), 1.0), 1)
-        part = self.weight / often
-        return part + ops.stop_gradient(self.weight - part)
-
-    def _counts(self, input: Any) -> Tensor:
-        """How often each row is used."""
-        need_integer(input.spec, "indices of an embedding")
-        indices = ops.reshape(input, (-1,))
-        return ops.take_gradient(ops.ones(indices.shape, dtype=self.weight.dtype), indices, axis=0, size=self.num_embeddings)
-
-    def _renormalise(self, input: Any) -> None:
-        norm = ops.vector_norm(self.weight, axis=1, keepdims=True, ord=self.norm_type)
-        long = ops.logical_and(ops.greater(norm, self.max_norm), ops.greater(ops.expand_dims(self._counts(input), 1), 0.0))
-        factor = ops.where(long, self.max_norm / (norm + 1e-7), 1.0)  # 1e-7 as in PyTorch
-        self.weight.assign(self.weight + ops.stop_gradient(self.weight * factor - self.weight))
 
     def _take(self, rows: Array, freeze: bool) -> None:
         self.load_state_dict({"weight": rows})
@@ -118,7 +96,7 @@ class Embedding(_Table):
         return layer
 
     def forward(self, input: Any) -> Tensor:
-        return ops.embedding(input, self._table(input), self.padding_idx)
+        return embedding(input, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq)
 
 
 class EmbeddingBag(_Table):
@@ -170,11 +148,9 @@ class EmbeddingBag(_Table):
         return layer
 
     def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:
-        if offsets is not None or input.ndim != 2:
-            raise ShapeError(
-                "a bag is a row of a matrix.", expected="int64 (N, L), and no offsets", given=f"{input.dtype} {input.shape}", remedy="pad with padding_idx"
-            )
-        return ops.embedding_bag(input, self._table(input), self.mode, self.padding_idx, per_sample_weights)
+        return embedding_bag(
+            input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.mode, per_sample_weights, self.padding_idx
+        )
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}, mode={self.mode!r}"

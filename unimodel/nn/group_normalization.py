@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from unimodel import init, ops
-from unimodel.dim import product
 from unimodel.errors import ShapeError
 from unimodel.model import Buffer, Model, Parameter
 from unimodel.nn.arguments import positive
 from unimodel.nn.batch import batched
-from unimodel.ops.rules import known, sizes_agree
+from unimodel.nn.functional.normalization import instance_norm
+from unimodel.ops.rules import sizes_agree
 from unimodel.tracing import Tensor
 
 
@@ -68,22 +68,9 @@ class _InstanceNorm(Model):
         if x.ndim != self.rank + 2 or not sizes_agree(x.shape[1], self.num_features):
             meaning = f"(N, {self.num_features}, *spatial) of {self.rank + 2} dimensions"
             raise ShapeError(f"{type(self).__name__} got another shape than it is made for.", expected=meaning, given=f"{x.dtype} {x.shape}")
-        if not self.training and self.running_mean is not None:
-            return ops.batch_norm_inference(x, self.running_mean, self.running_var, self.weight, self.bias, self.eps)
-        count = known(product(tuple(x.shape[2:])))
-        if self.training and count < 2:
-            raise ShapeError(
-                f"{type(self).__name__} needs more than one value per channel to train.", given=f"{x.dtype} {x.shape}", remedy="use larger inputs, or eval()"
-            )
-        if self.training and self.running_mean is not None and self.running_var is not None:
-            axes = tuple(range(2, x.ndim))
-            self._track(self.running_mean, ops.mean(x, axis=axes))
-            self._track(self.running_var, ops.var(x, axis=axes, correction=1.0))
-        return ops.group_norm(x, self.num_features, self.weight, self.bias, self.eps)
-
-    def _track(self, running: Buffer, each: Any) -> None:
-        momentum = self.momentum or 0.0
-        running.assign(running * (1.0 - momentum) + ops.stop_gradient(ops.mean(each, axis=0)) * momentum)
+        own = self.training or self.running_mean is None
+        result: Tensor = instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias, own, self.momentum, self.eps, type(self).__name__)
+        return result
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"

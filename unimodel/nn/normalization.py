@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from unimodel import init, ops
-from unimodel.dim import Dim, Size, product
 from unimodel.errors import ShapeError
 from unimodel.model import Buffer, Model, Parameter
 from unimodel.nn.arguments import positive
-from unimodel.tracing import Tensor, require_at_least
+from unimodel.nn.functional.normalization import batch_norm
+from unimodel.tracing import Tensor
 
 
 class _BatchNorm(Model):
@@ -46,31 +46,12 @@ class _BatchNorm(Model):
                 given=f"{input.dtype} {input.shape}",
                 remedy="make num_features equal to the channels of what comes in",
             )
-        if not self.training and self.running_mean is not None:
-            return ops.batch_norm_inference(input, self.running_mean, self.running_var, self.weight, self.bias, self.eps)
-        count = product(tuple(s for i, s in enumerate(input.shape) if i != 1))
-        require_at_least(
-            count,
-            2,
-            ShapeError(
-                f"{type(self).__name__} needs more than one value per channel to train.",
-                expected="at least 2 values per channel",
-                given=f"{input.dtype} {input.shape}" + (", a batch of 1" if isinstance(count, Dim) else ""),
-                remedy="choose a batch_size that leaves no single sample for the last batch, or put the layer in eval() mode",
-            ),
-        )
-        y, mean, variance = ops.batch_norm_training(input, self.weight, self.bias, self.eps)
-        if self.training and self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
-            self._track(count, mean, variance, self.running_mean, self.running_var, self.num_batches_tracked)
-        return y
-
-    def _track(self, count: Size, mean: Any, variance: Any, running_mean: Buffer, running_var: Buffer, tracked: Buffer) -> None:
-        number = ops.as_float(count)
-        unbiased = variance * (number / (number - 1.0))
-        tracked.assign(tracked + 1)
-        factor = 1.0 / ops.astype(tracked, mean.dtype) if self.momentum is None else self.momentum
-        running_mean.assign(running_mean * (1.0 - factor) + ops.stop_gradient(mean) * factor)
-        running_var.assign(running_var * (1.0 - factor) + ops.stop_gradient(unbiased) * factor)
+        momentum = self.momentum
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.assign(self.num_batches_tracked + 1)
+            momentum = 1.0 / ops.as_float(ops.asarray(self.num_batches_tracked)) if momentum is None else momentum
+        by_batch = self.training or self.running_mean is None
+        return batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, by_batch, momentum, self.eps, type(self).__name__)
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}"

@@ -9,6 +9,7 @@ from unimodel.errors import ShapeError
 from unimodel.init import constant
 from unimodel.model import Model, Parameter
 from unimodel.nn.arguments import positive
+from unimodel.nn.functional.activation import rrelu
 
 
 class Threshold(Model):
@@ -113,7 +114,4 @@ class RReLU(Model):
         self.upper = upper
 
     def forward(self, input: Any) -> Any:
-        if not self.training or self.lower == self.upper:
-            return ops.leaky_relu(input, (self.lower + self.upper) / 2)
-        slopes = ops.random.uniform(input.shape, self.lower, self.upper, dtype=input.dtype)
-        return ops.where(input < 0.0, input * slopes, input)
+        return rrelu(input, self.lower, self.upper, self.training)

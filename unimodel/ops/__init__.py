@@ -27,6 +27,7 @@ from unimodel.ops.definition import primitive as primitive
 from unimodel.ops.definition import takes_either_name as _takes_either_name
 from unimodel.ops.distance import *
 from unimodel.ops.dropout import *
+from unimodel.ops.dtypes import *
 from unimodel.ops.elementwise import *
 from unimodel.ops.factorization import *
 from unimodel.ops.group_normalization import *

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 import unimodel.ops as ops
-from unimodel.ops.rules import broadcast_shapes
+from unimodel.ops.rules import broadcast_shapes, known, need_rank
 from unimodel.tracing import Tensor
 
 __all__ = [
     "cosine_similarity",
     "normalize",
     "pairwise_distance",
+    "pdist",
 ]
 
 
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The p-norm of ``x1 - x2 + eps`` along the last dimension."""
     return ops.vector_norm(x1 - x2 + eps, axis=-1, keepdims=keepdim, ord=p)
+
+
+def pdist(input: Any, p: float = 2.0) -> Tensor:
+    """The p-norm of the difference of each row of (N, M) from each later one: (N * (N - 1) / 2,), the first row's first. Of equal rows the gradient is 0."""
+    x = ops.asarray(input)
+    need_rank(x.spec, 2, "the rows", "(N, M)")
+    first, second = np.triu_indices(known(x.shape[0]), 1)
+    return ops.vector_norm(ops.take(x, first) - ops.take(x, second), axis=-1, ord=p)
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
