@@ -184,7 +184,7 @@ def test_lengths_that_do_not_fit(name: str) -> None:
 
 
 def test_a_length_out_of_range_in_a_batch_is_found_on_the_host() -> None:
-    with pytest.raises(DataError, match=r"(?s)index 5 at position 1.*\[0, 5\)"):
+    with pytest.raises(DataError, match=r"(?s)length 5 at position 1.*\[0, 4\], as long as the sequences are padded.*pad the sequences to the longest, 5"):
         LAYER(X, lengths=np.array([4, 5]))
 
 

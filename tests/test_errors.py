@@ -129,7 +129,7 @@ def test_what_does_not_fit_an_op(name: str) -> None:
 def test_missing_arguments_are_pythons_own_errors() -> None:
     with pytest.raises(TypeError, match="missing a required argument: 'weight'"):
         um.run(lambda x: ops.linear(x), X)
-    with pytest.raises(TypeError, match="unexpected keyword argument"):
+    with pytest.raises(TypeError, match=r"takes no argument .axes"):
         um.run(lambda x: ops.softmax(x, axes=1), X)
     with pytest.raises(TypeError, match="multiple values"):
         um.run(lambda x: ops.softmax(x, 1, axis=1), X)

@@ -5,6 +5,7 @@ from unimodel.eager import run
 from unimodel.history import History
 from unimodel.loss import Loss
 from unimodel.model import Buffer, Model, Parameter
+from unimodel.names import missing as _missing
 from unimodel.optimizer import Optimizer
 from unimodel.plugins import use_backend
 from unimodel.tracing import Scalar, Tensor, value_and_grad
@@ -35,3 +36,5 @@ __all__ = [
     "use_backend",
     "value_and_grad",
 ]
+
+__getattr__ = _missing("um")

@@ -11,6 +11,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _not_user_code = [str(Path(__file__).resolve().parent) + os.sep]
 _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
@@ -111,6 +112,30 @@ class UnsupportedError(UnimodelError):
 
 class BackendError(UnimodelError):
     """The framework beneath a backend failed."""
+
+
+class UnknownNameError(UnimodelError, AttributeError):
+    """A name that a module or an object does not have; see ``unimodel.names``. ``remedy`` may be a function, called when the message is read."""
+
+    def __init__(self, message: str, *, remedy: Any = None, name: str | None = None, **sides: Any) -> None:
+        self._remedy = remedy
+        super().__init__(message, remedy=remedy, **sides)
+        self.name = name  # set, so that Python does not add a guess of its own to the message
+
+    @property
+    def remedy(self) -> str | None:
+        if callable(self._remedy):
+            self._remedy = self._remedy()
+        found: str | None = self._remedy
+        return found
+
+    @remedy.setter
+    def remedy(self, remedy: Any) -> None:
+        self._remedy = remedy
+
+
+class ArgumentError(UnimodelError, TypeError):
+    """An argument of a name that a function does not take; see ``unimodel.arguments``."""
 
 
 class PluginError(UnimodelError):

@@ -15,6 +15,7 @@ import numpy as np
 
 from unimodel import random
 from unimodel.graph import Array
+from unimodel.names import missing
 
 if TYPE_CHECKING:
     from unimodel.model import Parameter
@@ -208,3 +209,6 @@ def ones_(tensor: Parameter) -> Parameter:
     """``ones`` for a parameter that no trainer has taken yet; PyTorch's function of this name."""
     tensor.start(ones)
     return tensor
+
+
+__getattr__ = missing("um.init")

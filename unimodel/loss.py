@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from unimodel import ops
+from unimodel.arguments import ChecksArguments
 from unimodel.errors import DataError, UnsupportedError
 
 
-class Loss:
+class Loss(ChecksArguments):
     """Base of losses. ``reduction`` is "mean", "sum" or "none"."""
 
     reductions: ClassVar[tuple[str, ...]] = ("mean", "sum", "none")

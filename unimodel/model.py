@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unimodel import init as initializers
+from unimodel.arguments import ChecksArguments
 from unimodel.errors import ShapeError, TraceError
 from unimodel.graph import FLOATS, Array
+from unimodel.names import ExplainsNames
 from unimodel.state_dict import IncompatibleKeys, arrays_of, mismatches
 from unimodel.tracing import Variable, current_trace, layer
 
@@ -153,12 +155,13 @@ class Buffer(State):
         self.persistent = persistent
 
 
-class Model:
+class Model(ExplainsNames, ChecksArguments):
     """Base of models and layers. Calling it inside a step traces ``forward``; calling it on NumPy arrays computes at once.
 
     ``super().__init__()`` is allowed and unnecessary.
     """
 
+    _um_kind = "Model"
     training: bool = True
     _um_left_out = ("training",)
 

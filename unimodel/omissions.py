@@ -6,9 +6,6 @@ names of both sides, so that nothing is missing unsaid.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from unimodel.errors import UnsupportedError
 
 
@@ -90,15 +87,3 @@ OMITTED: dict[str, dict[str, str]] = {
     },
 }  # fmt: skip  # a table reads better in rows
 """By module: each name, and why it is left out or what to write instead."""
-
-
-def missing(module: str) -> Callable[[str], Any]:
-    """A module's ``__getattr__``, which explains the names that are left out on purpose."""
-
-    def explain(name: str) -> Any:
-        reason = OMITTED[module].get(name)
-        if reason is None:
-            raise AttributeError(f"module {module.replace('um', 'unimodel', 1)!r} has no attribute {name!r}")
-        raise OmittedError(f"{module}.{name} is left out on purpose.", expected=f"a name of {module}", given=name, remedy=reason)
-
-    return explain

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unimodel.arguments import ChecksArguments
 from unimodel.errors import DataError, TraceError
 from unimodel.graph import Array
 from unimodel.model import Parameter, State
+from unimodel.names import ExplainsNames
 from unimodel.tensor_operators import TensorLike
 from unimodel.tracing import Scalar, current_trace
 
@@ -101,12 +103,14 @@ class Slots(MutableMapping[str, Any]):
         return len(list(iter(self)))
 
 
-class Optimizer:
+class Optimizer(ExplainsNames, ChecksArguments):
     """Base of optimizers.
 
     ``params`` is None for all parameters of the model that the trainer pairs this with, else parameters, or dicts ``{"params": …, "lr": …, …}`` as
     PyTorch's groups. Further keyword arguments are the options that groups may override.
     """
+
+    _um_kind = "Optimizer"
 
     def __init__(self, params: Any = None, lr: float = 1e-3, **options: Any) -> None:
         if isinstance(params, (int, float)):
@@ -114,6 +118,13 @@ class Optimizer:
                 f"the first argument of {type(self).__name__} is the parameters, as in PyTorch.",
                 given=repr(params),
                 remedy=f"write {type(self).__name__}(lr={params})",
+            )
+        if params is not None and not isinstance(params, Iterable):
+            raise DataError(
+                f"the first argument of {type(self).__name__} is the parameters, as in PyTorch.",
+                expected="net.parameters(), or groups of them; or nothing, for all parameters of the Trainer's model",
+                given=repr(params).partition("\n")[0],
+                remedy=f"write {type(self).__name__}(net.parameters()), or leave it out",
             )
         if not callable(lr) and (not isinstance(lr, (int, float)) or lr < 0):
             raise DataError("a learning rate is a number of at least 0.", given=repr(lr))

@@ -7,7 +7,6 @@ broken, with its cause; only asking for it by name raises.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import time
@@ -22,6 +21,7 @@ import pluggy
 from unimodel import hookspecs
 from unimodel.backend import API_VERSION, Backend
 from unimodel.errors import PluginError, is_not_user_code
+from unimodel.names import closest
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
@@ -96,7 +96,7 @@ def names() -> list[str]:
 
 def _instead(name: str) -> str:
     """What to do about a backend that is not installed."""
-    meant = ALSO_CALLED.get(name.lower()) or next(iter(difflib.get_close_matches(name.lower(), {*DISTRIBUTED, *names()}, 1, 0.7)), None)
+    meant = closest(name, [*DISTRIBUTED, *names()], ALSO_CALLED, 0.7)
     if name in DISTRIBUTED:
         return f"pip install unimodel-{name}"
     if meant is not None:

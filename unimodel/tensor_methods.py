@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unimodel.errors import TraceError
+from unimodel.names import ExplainsNames
 
 if TYPE_CHECKING:
     from unimodel.dim import Size
@@ -36,10 +37,20 @@ def _unary(name: str) -> Callable[[Any], Tensor]:
     return method
 
 
-class TensorMethods:
+def _binary(name: str) -> Callable[[Any, Any], Tensor]:
+    def method(self: Any, other: Any) -> Tensor:
+        result: Tensor = getattr(ops, name)(self, other)
+        return result
+
+    method.__name__, method.__doc__ = name, f"``um.ops.{name}`` of this tensor and another."
+    return method
+
+
+class TensorMethods(ExplainsNames):
     """The methods that tensors, variables and scalars share."""
 
     __slots__ = ()
+    _um_kind = "Tensor"
     if TYPE_CHECKING:
 
         @property
@@ -55,6 +66,10 @@ class TensorMethods:
     @property
     def T(self) -> Tensor:
         return ops.permute_dims(self, tuple(reversed(range(self.ndim))))
+
+    def t(self) -> Tensor:
+        """PyTorch's: a matrix's transpose, and a vector itself."""
+        return ops.permute_dims(self, tuple(reversed(range(self.ndim)))) if self.ndim < 3 else ops.matrix_transpose(self)
 
     @property
     def mT(self) -> Tensor:
@@ -126,6 +141,16 @@ class TensorMethods:
 
     def flip(self, *dims: Any) -> Tensor:
         return ops.flip(self, axis=_sizes(dims))
+
+    # tensors of this one's dtype
+    def new_zeros(self, *size: Any) -> Tensor:
+        return ops.zeros(_sizes(size), dtype=self.dtype)
+
+    def new_ones(self, *size: Any) -> Tensor:
+        return ops.ones(_sizes(size), dtype=self.dtype)
+
+    def new_full(self, size: Any, fill_value: Any) -> Tensor:
+        return ops.full(size, fill_value, dtype=self.dtype)
 
     def contiguous(self) -> Any:
         """The tensor itself: how a traced tensor lies in memory is the backend's to decide."""
@@ -207,6 +232,30 @@ class TensorMethods:
     def masked_fill(self, mask: Any, value: Any) -> Tensor:
         return ops.masked_fill(self, mask, value)
 
+    # arithmetic and comparison by name
+    add = _binary("add")
+    sub = _binary("subtract")
+    mul = _binary("multiply")
+    div = _binary("divide")
+    remainder = _binary("remainder")
+    maximum = _binary("maximum")
+    minimum = _binary("minimum")
+    eq = _binary("equal")
+    ne = _binary("not_equal")
+    lt = _binary("less")
+    le = _binary("less_equal")
+    gt = _binary("greater")
+    ge = _binary("greater_equal")
+    logical_and = _binary("logical_and")
+    logical_or = _binary("logical_or")
+    logical_not = _unary("logical_not")
+
+    def lerp(self, end: Any, weight: Any) -> Tensor:
+        return ops.lerp(self, end, weight)
+
+    def nan_to_num(self, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Tensor:
+        return ops.nan_to_num(self, nan, posinf, neginf)
+
     # products
     def matmul(self, other: Any) -> Tensor:
         return ops.matmul(self, other)
@@ -272,6 +321,9 @@ class TensorMethods:
         from unimodel.ops.creation import default_float
 
         return ops.astype(self, default_float())
+
+    def double(self) -> Tensor:
+        return ops.astype(self, "float64")
 
     def long(self) -> Tensor:
         return ops.astype(self, "int64")

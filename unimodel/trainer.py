@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from unimodel import loop, nest, ops, recording, resume
+from unimodel.arguments import ChecksArguments, checked
 from unimodel.backend import Capability, CompileOptions
 from unimodel.callbacks.callback import Callback
 from unimodel.data.batches import ArrayData, StreamData, dataset
@@ -25,6 +26,7 @@ from unimodel.history import History
 from unimodel.loss import Loss
 from unimodel.metrics import Metric
 from unimodel.model import Model, Parameter
+from unimodel.names import ExplainsNames
 from unimodel.optimizer import Optimizer
 from unimodel.passes.precision import SCALE, SKIPPED, LossScale
 from unimodel.progress import Progress
@@ -33,7 +35,7 @@ from unimodel.runtime import Program, Runtime
 from unimodel.tracing import Scalar, Tensor, current_trace, value_and_grad
 
 
-class Trainer:
+class Trainer(ExplainsNames, ChecksArguments):
     """Trains models on a backend.
 
     ``model``: a Model, or a dict of them for steps of one's own. ``loss``: a callable (input, target) of ops. ``optimizer``: an Optimizer, or a
@@ -85,8 +87,8 @@ class Trainer:
             if not isinstance(metric, Metric):
                 raise DataError("this is no metric.", expected="an instance", given=repr(metric), remedy="pass one, such as um.metrics.Accuracy()")
         for name, limit in (("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value)):
-            if limit is not None and limit <= 0:
-                raise DataError(f"{name} must be positive.", expected="a number above 0, or None", given=limit, remedy="leave it out to clip nothing")
+            if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, float, np.number)) or limit <= 0):
+                raise DataError(f"{name} must be positive.", expected="a number above 0, or None", given=repr(limit), remedy="leave it out to clip nothing")
         if differentiation not in ("auto", "native", "core"):
             raise UnsupportedError(
                 "this differentiation is not known.",
@@ -114,6 +116,7 @@ class Trainer:
         self._um_scalars = {"global_step": Scalar(lambda: float(self._um_steps)), "epoch": Scalar(lambda: float(self._um_epoch))}
         self._um_fed: dict[str, Any] = {}
 
+    _um_kind = "Trainer"
     _um_left_out = ("stop_training",)  # plain attributes that are no constants of a trace
     _um_unpacked_weight = False
 
@@ -203,10 +206,11 @@ class Trainer:
         if isinstance(batch, tuple) and len(batch) in (2, 3):
             self._um_unpacked_weight = len(batch) == 3
             return batch[0], batch[1], batch[2] if len(batch) == 3 else None
+        alone = isinstance(batch, Tensor)
         raise DataError(
             "a batch for the default step is (inputs, target) or (inputs, target, sample_weight).",
-            given=f"{type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, (tuple, dict)) else ""),
-            remedy="pass fit((x, y)), or override step(self, batch)",
+            given=f"one array, {batch.spec}" if alone else f"{type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, (tuple, dict)) else ""),
+            remedy="pass a tuple, fit((x, y)): a list, fit([x, y]), is a list of batches" if alone else "pass fit((x, y)), or override step(self, batch)",
         )
 
     def call(self, model: Model, inputs: Any) -> Any:
@@ -322,6 +326,7 @@ class Trainer:
         return logs
 
     # fit
+    @checked
     def fit(
         self,
         data: Any,
@@ -419,6 +424,7 @@ class Trainer:
         return {name: PendingNumber(result, name) for name in program.traced.structure}
 
     # evaluate and predict
+    @checked
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
         """Loss and metrics over a data set, in eval mode: sample-weighted means."""
         _not_target("evaluate", batch_size)
@@ -434,6 +440,7 @@ class Trainer:
                 totals.add(self._logs(program, values), weight)
         return totals.results()
 
+    @checked
     def predict(self, data: Any, batch_size: int = 256) -> Any:
         """What forward returns in eval mode, for all samples: an array, or forward's nest of arrays."""
         _whole(1, batch_size=batch_size)

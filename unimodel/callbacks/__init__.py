@@ -3,5 +3,8 @@
 from unimodel.callbacks.callback import Callback
 from unimodel.callbacks.checkpoint import ModelCheckpoint
 from unimodel.callbacks.early_stopping import EarlyStopping
+from unimodel.names import missing
 
 __all__ = ["Callback", "EarlyStopping", "ModelCheckpoint"]
+
+__getattr__ = missing("um.callbacks")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unimodel.arguments import ChecksArguments
+
 if TYPE_CHECKING:
     from unimodel.trainer import Trainer
 
 
-class Callback:
+class Callback(ChecksArguments):
     """Base of callbacks. ``logs`` maps names to numbers; ``epoch`` counts from 0 and goes on from one fit to the next."""
 
     def on_train_begin(self, trainer: Trainer) -> None:

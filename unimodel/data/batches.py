@@ -7,6 +7,7 @@ imported here: they are known by what they can do.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -98,6 +99,14 @@ def dataset(data: Any, what: str = "the data set") -> ArrayData | StreamData:
         raise DataError(f"{what} is empty.", expected="at least one batch", given="[]", remedy="check how the data was loaded or filtered")
     if isinstance(data, Iterable):
         return StreamData(data, what)
+    if inspect.isroutine(data):
+        name = getattr(data, "__name__", "it")
+        raise DataError(
+            f"{what} is a function.",
+            expected="arrays, or an iterable of batches",
+            given=f"the function {name}",
+            remedy=f"call it, {name}(), for one epoch; for several pass a list of batches, or an object whose __iter__ is a generator function",
+        )
     raise DataError(
         f"{what} is of no kind that can be fed.", expected="arrays, nests of arrays, or an iterable of batches", given=type(data).__name__, remedy="pass (x, y)"
     )

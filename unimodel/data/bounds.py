@@ -12,6 +12,7 @@ import numpy as np
 
 from unimodel.errors import DataError, Source
 from unimodel.graph import Array, Graph, Value
+from unimodel.ops.sequences import LengthTable
 from unimodel.passes.rewrite import float_dtype_of
 from unimodel.regions import bodies, body_inputs
 
@@ -27,6 +28,7 @@ class IndexBound:
     what: str
     source: Source | None
     remedy: str = "check where the indices come from: the largest is {largest}"
+    expected: str = "integers in [0, {size})"
 
     def check(self, array: Array, name: str, offset: int = 0) -> None:
         if array.size == 0 or (array.min() >= 0 and array.max() < self.size):
@@ -41,7 +43,7 @@ class IndexBound:
         also = f" (or ignore_index {self.ignored})" if self.ignored is not None else ""
         raise DataError(
             f"{self.what} {int(array[place])} at position {position if len(position) != 1 else position[0]} of {name} is out of range.",
-            expected=f"integers in [0, {self.size}){also}",
+            expected=self.expected.format(size=self.size, most=self.size - 1) + also,
             given=f"{int(wrong.sum())} of {array.size} values outside, from {int(array[wrong].min())} to {int(array[wrong].max())}",
             remedy=self.remedy.format(largest=int(array.max())) if int(array.min()) >= 0 else "number from 0 upwards",
             source=self.source if self.source is not None and self.source.layer else None,  # outside layers the line is that of an earlier batch
@@ -57,7 +59,11 @@ def index_bounds(graph: Graph) -> dict[str, IndexBound]:
 
 
 def _collect(graph: Graph, origin: dict[Value, str], found: dict[str, IndexBound]) -> None:
+    lengths: set[Value] = set()
     for node in graph.nodes:
+        if isinstance(node.attrs.get("value"), LengthTable):
+            lengths.add(node.outputs[0])
+            continue
         if bodies(node):
             carries = node.attrs.get("carries", 0)  # other numbers from the second round on
             for body in bodies(node).values():
@@ -69,7 +75,7 @@ def _collect(graph: Graph, origin: dict[Value, str], found: dict[str, IndexBound
             origin[node.outputs[0]] = origin[first]
             continue
         ignored: int | None = None
-        remedy = IndexBound.remedy
+        remedy, expected = IndexBound.remedy, IndexBound.expected
         if node.op.name in ("cross_entropy", "nll"):
             index, size, what = node.inputs[1], node.specs[0].shape[1 if node.specs[0].ndim > 1 else 0], "class index"  # type: ignore[union-attr]  # always given
             ignored = node.attrs["ignore_index"]
@@ -79,6 +85,9 @@ def _collect(graph: Graph, origin: dict[Value, str], found: dict[str, IndexBound
             remedy = "number what is embedded from 0, or make num_embeddings larger than {largest}"
         elif node.op.name in ("take", "take_along_axis"):
             index, size, what = node.inputs[1], node.specs[0].shape[node.attrs["axis"]], "index"  # type: ignore[union-attr]  # always given
+            if first in lengths:
+                what, expected = "length", "integers in [0, {most}], as long as the sequences are padded"
+                remedy = "pad the sequences to the longest, {largest} (um.nn.utils.rnn.pad_sequence), or cut the lengths"
         elif node.op.composite and any(v in origin for v in node.inputs):
             body = node.op.decompose(node.specs, dict(node.attrs), float_dtype_of(graph))
             given = [v for v in node.inputs if v is not None]
@@ -87,7 +96,7 @@ def _collect(graph: Graph, origin: dict[Value, str], found: dict[str, IndexBound
         else:
             continue
         if index in origin and isinstance(size, int):
-            bound = IndexBound(size, ignored, what, node.source, remedy)
+            bound = IndexBound(size, ignored, what, node.source, remedy, expected)
             before = found.get(origin[index])
             if before is None or bound.size < before.size:
                 found[origin[index]] = bound

@@ -20,6 +20,7 @@ from unimodel.losses.distance import (
     TripletMarginWithDistanceLoss,
 )
 from unimodel.losses.regression import GaussianNLLLoss, HuberLoss, L1Loss, MSELoss, PoissonNLLLoss, SmoothL1Loss
+from unimodel.names import missing
 
 __all__ = [
     "BCELoss",
@@ -44,3 +45,5 @@ __all__ = [
     "TripletMarginLoss",
     "TripletMarginWithDistanceLoss",
 ]
+
+__getattr__ = missing("um.losses")

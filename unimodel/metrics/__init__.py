@@ -4,6 +4,7 @@ from unimodel.metrics.classification import Accuracy, ConfusionMatrix, F1Score, 
 from unimodel.metrics.metric import Metric
 from unimodel.metrics.ranking import AUROC
 from unimodel.metrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score, RootMeanSquaredError
+from unimodel.names import missing
 
 __all__ = [
     "AUROC",
@@ -20,3 +21,5 @@ __all__ = [
     "RootMeanSquaredError",
     "TopKAccuracy",
 ]
+
+__getattr__ = missing("um.metrics")

@@ -10,10 +10,11 @@ import re
 from typing import Any
 
 from unimodel import ops
+from unimodel.arguments import ChecksArguments
 from unimodel.graph import Array
 
 
-class Metric:
+class Metric(ChecksArguments):
     """Base of metrics. ``name`` is how it is reported, by default the class's name in snake case."""
 
     name = ""

@@ -18,6 +18,7 @@ from unimodel.models.unet import UNet
 from unimodel.models.vae import VAE, vae_loss
 from unimodel.models.vit import ViTForImageClassification
 from unimodel.models.weights import load_weights
+from unimodel.names import missing
 
 __all__ = [
     "DLRM",
@@ -45,3 +46,5 @@ __all__ = [
     "resnet50",
     "vae_loss",
 ]
+
+__getattr__ = missing("um.models")

@@ -1,5 +1,6 @@
 """Layers, with PyTorch's names, arguments, defaults and state-dict keys."""
 
+from unimodel.names import missing
 from unimodel.nn import functional as functional
 from unimodel.nn import utils as utils
 from unimodel.nn.activation import (
@@ -70,7 +71,6 @@ from unimodel.nn.pooling import (
 )
 from unimodel.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from unimodel.nn.transformer import Transformer, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer
-from unimodel.omissions import missing
 
 __all__ = [
     "CELU",

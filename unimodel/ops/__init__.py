@@ -8,7 +8,7 @@ Rules refer to other ops through this module, so that the files below can be rea
 from inspect import signature as _signature
 from types import FunctionType as _FunctionType
 
-from unimodel.omissions import missing as _missing
+from unimodel.names import missing as _missing
 from unimodel.ops import random as random
 from unimodel.ops.activation import *
 from unimodel.ops.adaptive import *

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
+from unimodel.arguments import refuse_unknown
 from unimodel.errors import Source
 from unimodel.graph import ArrayLiteral, Graph, Node, TensorSpec
 
@@ -88,7 +89,8 @@ class Op(Generic[R]):
         """Split a call's arguments into tensor inputs and attributes, in order of the signature."""
         if any(k not in self.parameters for k in kwargs):
             kwargs = renamed(kwargs, self.parameters)
-        if len(args) > len(self.parameters) or any(k not in self.parameters for k in kwargs):
+            refuse_unknown(f"um.ops.{self.name}", kwargs, (*self.parameters, *(t for t, ours in TORCH_NAMES.items() if ours in self.parameters)))
+        if len(args) > len(self.parameters):
             self.__signature__.bind(*args, **kwargs)  # raises the TypeError that Python users know
         bound = dict(zip(self.parameters, args, strict=False))
         if kwargs:

@@ -7,11 +7,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 import unimodel.ops as ops
+from unimodel.graph import ArrayLiteral
 from unimodel.ops.rules import known
 from unimodel.tracing import Tensor
 
 __all__ = ["reverse_sequences", "sequence_mask", "state_at", "within_lengths"]
+
+
+class LengthTable(ArrayLiteral):
+    """The lengths that sequences of a batch may have, in order: taking a length from it gives the length itself, and its range is looked at on the host."""
+
+    __slots__ = ()
+
+    def __init__(self, longest: int) -> None:
+        super().__init__(np.arange(longest + 1))
 
 
 def sequence_mask(lengths: Any, maxlen: int) -> Tensor:

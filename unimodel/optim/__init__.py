@@ -1,6 +1,6 @@
 """Optimizers and schedules, with PyTorch's names, arguments and defaults. The formulas stand in ``unimodel.ops.optim``."""
 
-from unimodel.omissions import missing
+from unimodel.names import missing
 from unimodel.optim import lr_scheduler
 from unimodel.optim.adadelta import Adadelta
 from unimodel.optim.adafactor import Adafactor

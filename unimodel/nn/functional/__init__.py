@@ -8,6 +8,7 @@ Most names are ops and stand in ``um.ops`` too. Here they take PyTorch's argumen
 Source: https://docs.pytorch.org/docs/stable/nn.functional.html
 """
 
+from unimodel.names import missing
 from unimodel.nn.functional.activation import (
     celu,
     elu,
@@ -55,7 +56,6 @@ from unimodel.nn.functional.loss import (
     triplet_margin_with_distance_loss,
 )
 from unimodel.nn.functional.normalization import batch_norm, instance_norm
-from unimodel.omissions import missing
 from unimodel.ops import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,

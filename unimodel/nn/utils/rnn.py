@@ -16,8 +16,9 @@ import numpy as np
 from unimodel import ops
 from unimodel.errors import DataError, ShapeError
 from unimodel.graph import INTEGERS, Array
-from unimodel.omissions import missing
+from unimodel.names import missing
 from unimodel.ops.rules import known, sizes_agree
+from unimodel.ops.sequences import LengthTable
 from unimodel.tensor_operators import TensorLike
 from unimodel.tracing import Tensor
 
@@ -124,7 +125,8 @@ def checked_lengths(lengths: Any, padded: Any, batch_first: bool) -> Any:
             given=f"from {lengths.min()} to {lengths.max()}",
             remedy="pad the sequences to the longest (um.nn.utils.rnn.pad_sequence)",
         )
-    return ops.take(np.arange(known(longest) + 1), ops.astype(lengths, "int64"))  # itself; but so it is an index, whose range is looked at on the host
+    table = ops.constant(value=LengthTable(known(longest)), dtype="int64")
+    return ops.take(table, ops.astype(lengths, "int64"))
 
 
 __getattr__ = missing("um.nn.utils.rnn")

@@ -4,6 +4,7 @@ A schedule attaches itself to its optimizer, and the trainer advances it: after 
 leaves it to the user's calls of ``step()``). All but ``ReduceLROnPlateau`` are functions of the count and the initial rate, so that a resumed run is exact.
 """
 
+from unimodel.names import missing
 from unimodel.optim.lr_scheduler.combination import ChainedScheduler, SequentialLR
 from unimodel.optim.lr_scheduler.cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts
 from unimodel.optim.lr_scheduler.cycle import CyclicLR, OneCycleLR
@@ -31,3 +32,5 @@ __all__ = [
     "SequentialLR",
     "StepLR",
 ]
+
+__getattr__ = missing("um.optim.lr_scheduler")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unimodel.arguments import ChecksArguments
 from unimodel.errors import DataError
 from unimodel.optimizer import Optimizer
 
 
-class LRScheduler:
+class LRScheduler(ChecksArguments):
     """Base of schedules: ``rate(initial_lr, t)`` is the learning rate when t epochs (or steps) have passed.
 
     ``last_epoch`` is where an earlier run ended, whose first rate is the optimizer's ``lr`` (or a group's ``initial_lr``); ``Trainer.load`` needs none of this.
