@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from unimodel.backend import Backend, Store
+from unimodel.data.feeding import aligned
 from unimodel.errors import BackendError
 from unimodel.graph import TensorSpec
 from unimodel_mxnet.shim import check_call, library, mx
 
 DTYPES = frozenset(("bool", "int32", "int64", "float32", "float64"))
-ALIGNMENT = 64
 
 
 def shapes() -> Any:
@@ -75,18 +75,10 @@ def host_view(array: Any) -> np.ndarray:
 
 def shared_array(spec: TensorSpec) -> tuple[np.ndarray, Any]:
     """Zeros of this shape and dtype in one piece of memory, seen from NumPy (writable) and from MXNet."""
-    dtype = np.dtype(spec.dtype)
-    count = int(np.prod(spec.shape))
-    memory = np.zeros(count * dtype.itemsize + ALIGNMENT, "uint8")
-    start = -memory.ctypes.data % ALIGNMENT
-    host = memory[start : start + count * dtype.itemsize].view(dtype).reshape(spec.shape)
-    return host, alias(host)
-
-
-def alias(host: np.ndarray) -> Any:
-    """An MXNet array over NumPy's memory. MXNet locks the NumPy array that it is given, so it is given a view."""
+    host = aligned([int(s) for s in spec.shape], np.dtype(spec.dtype))
+    host[...] = 0
     with shapes():
-        return mx.nd.from_numpy(host.view(), zero_copy=True)
+        return host, mx.nd.from_numpy(host.view(), zero_copy=True)  # of a view, because MXNet locks the array that it is given
 
 
 class MxnetStore(Store):

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from unimodel.backend import Lowerings
-from unimodel.dim import Dim, concrete
+from unimodel.backend import Lowerings, at_sizes
 from unimodel.errors import BackendError, UnimodelError, UnsupportedError
 from unimodel.graph import Input, Node, TensorSpec, Value
 from unimodel_mxnet.arrays import DTYPES, reason, shapes
@@ -30,7 +29,7 @@ class Call:
     def __init__(self, build: Build, node: Node) -> None:
         self.build = build
         self.node = node
-        self.attrs = {k: build.concrete(v) for k, v in node.attrs.items()}
+        self.attrs = at_sizes(node, build.sizes).attrs if build.sizes else node.attrs
         self.specs = tuple(None if s is None else s.at(build.sizes) if build.sizes else s for s in node.specs)
         self.outputs = tuple(v.spec.at(build.sizes) if build.sizes else v.spec for v in node.outputs)
 
@@ -49,11 +48,8 @@ class Call:
 
     def number(self, index: int) -> Any:
         """The Python number that an input is known to be, or None."""
-        value = self.node.inputs[index]
-        producer = None if value is None else value.producer
-        if producer is None or producer.op.name != "constant":
-            return None
-        number = producer.attrs["value"]
+        producer = self.made_by(index, "constant")
+        number = None if producer is None else producer.attrs["value"]
         return number if isinstance(number, (bool, int, float)) else None
 
     def made_by(self, index: int, *names: str) -> Node | None:
@@ -95,11 +91,6 @@ class Build:
         self.places: Mapping[str, tuple[Input, int]] = {}
         """Where symbolic sizes that have no number are read off."""
         self._names = _Names()
-
-    def concrete(self, value: Any) -> Any:
-        if isinstance(value, tuple):
-            return tuple(self.concrete(v) for v in value)
-        return concrete(value, self.sizes) if isinstance(value, Dim) and self.sizes else value
 
     def variable(self, value: Value, name: str) -> Any:
         symbol = self.symbols[value] = mx.sym.var(name).as_np_ndarray()

@@ -18,6 +18,7 @@ import numpy as np
 
 from unimodel.data.feeding import cores
 from unimodel.graph import Graph, Node, Value
+from unimodel.passes.in_place import in_place
 from unimodel_mxnet.arrays import host_view, shapes
 from unimodel_mxnet.model import Call
 from unimodel_mxnet.ops import lower
@@ -28,45 +29,28 @@ LARGE = 2**14
 PIECE = 2**16
 """Elements whose weights, gradients and moments a core's cache holds."""
 
-STATES = {"sgd_update": (0, 4), "adam_update": (0, 2, 3)}
-"""Which inputs of a fused update are its state, in the order of its results."""
-
 
 def _large(node: Node) -> bool:
     spec = node.outputs[0].spec
-    fits = len(node.outputs) <= len(STATES[node.op.name])  # Adam may have a fourth
-    return spec.dtype == "float32" and isinstance(spec.size, int) and spec.size >= LARGE and fits
+    largest = len(node.outputs) > 3  # Adam's, of all second moments
+    return spec.dtype == "float32" and isinstance(spec.size, int) and spec.size >= LARGE and not largest
 
 
-@lower(*STATES, when=_large)
+@lower("sgd_update", "adam_update", when=_large)
 def _(call: Call, *inputs: Any) -> Any:
     return call.build.inline(call.node)  # where the result is also used otherwise, or does not go where the kernel would put it
 
 
-def in_place(graph: Graph, numbers: Sequence[Value]) -> list[Node]:
-    """The updates of a prepared graph that a kernel carries out: state in, the same state out, nothing else looking, and numbers of the host's for rates."""
-    target = {value: entry.value for entry, value in graph.updates}
-    goals = [v for _, v in graph.updates]
-
-    def fits(node: Node) -> bool:
-        states = STATES.get(node.op.name)
-        return (
-            states is not None
-            and all(v in numbers for i, v in enumerate(node.inputs) if v is not None and i != 1 and i not in states)
-            and all(
-                target.get(v) is node.inputs[i] and not v.users and v not in graph.outputs and goals.count(v) == 1
-                for v, i in zip(node.outputs, states, strict=False)
-            )
-        )
-
-    return [n for n in graph.nodes if fits(n)]
+def carried_out(graph: Graph, numbers: Sequence[Value]) -> list[Node]:
+    """The updates of a prepared graph that a kernel carries out in place, with numbers of the host's for rates."""
+    return [node for node, state in in_place(graph).items() if all(v in numbers or v in state for i, v in enumerate(node.inputs) if v is not None and i != 1)]
 
 
-def kernel(node: Node, array: Callable[[Value], Any], numbers: Sequence[Value]) -> Callable[[Sequence[float]], None]:
+def kernel(node: Node, gradient: Any, state: Mapping[Value, Any], numbers: Sequence[Value]) -> Callable[[Sequence[float]], None]:
     """The call that carries out one update, once it is given the host's numbers."""
     attrs = node.attrs
     places = [numbers.index(v) for v in node.inputs if v in numbers]
-    weight, gradient, *moments = (array(v) for v in node.inputs if v is not None and v not in numbers)
+    weight, *moments = (state[v] for i, v in enumerate(node.inputs) if i != 1 and v in state)
     sign = -1.0 if attrs["maximize"] else 1.0
     if node.op.name == "sgd_update":
         return descent(attrs, places, sign, weight, gradient, *moments)
@@ -153,11 +137,11 @@ def descent(attrs: Mapping[str, Any], places: Sequence[int], sign: float, weight
 class Copies:
     """Copies between arrays that stay the same from step to step."""
 
-    def __init__(self, sources: Sequence[Any], targets: Sequence[Any]) -> None:
-        together = [t.dtype.__name__ == "float32" and 0 < len(t.shape) < 6 and t.size > 0 for t in targets]
-        pairs = list(zip(sources, targets, strict=True))
-        self._alone = [pair for pair, with_others in zip(pairs, together, strict=True) if not with_others]
-        many = [pair for pair, with_others in zip(pairs, together, strict=True) if with_others]
+    def __init__(self, pairs: Sequence[tuple[Any, Any]]) -> None:
+        many, self._alone = [], []
+        for source, target in pairs:
+            together = target.dtype.__name__ == "float32" and 0 < len(target.shape) < 6 and target.size > 0
+            (many if together else self._alone).append((source, target))
         self._many = cast_together(*zip(*many, strict=True)) if many else None
 
     def run(self) -> None:

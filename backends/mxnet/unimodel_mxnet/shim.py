@@ -41,8 +41,10 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _environment() -> Iterator[None]:
+def environment(**variables: str) -> Iterator[None]:
+    """These environment variables for a while; afterwards all are as before."""
     before = dict(os.environ)
+    os.environ.update(variables)
     try:
         yield
     finally:
@@ -74,7 +76,7 @@ def _import() -> Any:
             given=f"numpy {numpy.__version__}",
             remedy="use an environment with numpy<2 for the mxnet backend (pip install 'numpy<2'), or choose another backend",
         )
-    with _numpy_bool(), _quiet(), _environment(), _fault_handler():
+    with _numpy_bool(), _quiet(), environment(), _fault_handler():
         import mxnet
     return mxnet
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from unimodel.graph import Graph, Node, Value
 from unimodel.ops.definition import regions, value_and_grad_op
 from unimodel.passes import SCALAR_ARITHMETIC
-from unimodel.regions import active_values, bodies
+from unimodel.regions import active_values, bodies, reached_values
 
 
 @dataclass(eq=False)
@@ -91,11 +89,7 @@ def _region_stage(region: Node, before: list[Node], subtracted: Collection[Value
     aliases.update(zip(outputs, body.outputs, strict=True))
     wrt = [(inner[i], outer, gradient) for i, gradient in zip(positions, gradients, strict=True) if (outer := region.inputs[i]) is not None]
     loss = body.outputs[0]
-    reaching = {loss}
-    for node in reversed(body.nodes):
-        if any(v in reaching for v in node.outputs):
-            reaching.update(v for v in node.inputs if v is not None)
-    flowing = frozenset(reaching & active_values(body, positions))
+    flowing = frozenset(reached_values(body.nodes, [loss]) & active_values(body, positions))
     sparse = {v for v, _, gradient in wrt if gradient in subtracted and len(gradient.users) == 1 and v not in body.outputs and _read_by_rows(v)}
     return Stage([*before, *body.nodes], aliases=aliases, loss=loss, wrt=wrt, flowing=flowing, sparse=frozenset(sparse))
 
@@ -118,37 +112,21 @@ class HostArithmetic:
     """What follows from host scalars by arithmetic alone is worked out in Python; the executor is fed only what its own nodes use."""
 
     def __init__(self, graph: Graph) -> None:
-        scalars = [e.value for e in graph.of_kind("scalar")]
-        constants = {n.outputs[0]: n.attrs["value"] for n in graph.nodes if n.op.name == "constant" and isinstance(n.attrs["value"], (int, float))}
-        known = set(scalars)
-        steps = []
+        self._scalars = [e.value for e in graph.of_kind("scalar")]
+        self._constants = {n.outputs[0]: n.attrs["value"] for n in graph.nodes if n.op.name == "constant" and isinstance(n.attrs["value"], (int, float))}
+        self.nodes: dict[Node, None] = {}
+        known = dict.fromkeys(self._scalars)
         for node in graph.nodes:
             inputs = set(node.inputs)
-            if node.op.name in SCALAR_ARITHMETIC and inputs & known and inputs <= known | constants.keys():
-                steps.append(node)
-                known.add(node.outputs[0])
-        slots = {v: i for i, v in enumerate((*scalars, *constants, *(n.outputs[0] for n in steps)))}
-        self.nodes = frozenset(steps)
-        self._constants = [float(c) for c in constants.values()]
-        self._steps = [(n.op.name, tuple(slots[v] for v in n.inputs if v is not None)) for n in steps]
+            if node.op.name in SCALAR_ARITHMETIC and inputs & known.keys() and inputs <= known.keys() | self._constants.keys():
+                self.nodes[node] = known[node.outputs[0]] = None
+        self._steps = [(SCALAR_ARITHMETIC[n.op.name], n.inputs, n.outputs[0]) for n in self.nodes]
         final = {*graph.outputs, *(v for _, v in graph.updates)}
-        self.results = [v for v in slots if v in known and (v in final or any(n not in self.nodes for n in v.users))]
+        self.results = [v for v in known if v in final or any(n not in self.nodes for n in v.users)]
         """The values that other nodes, or the graph's results, need."""
-        self._taken = [slots[v] for v in self.results]
 
     def __call__(self, scalars: Sequence[float]) -> list[float]:
-        numbers = [*map(float, scalars), *self._constants]
-        for name, places in self._steps:
-            given = [numbers[i] for i in places]
-            try:
-                number = SCALAR_ARITHMETIC[name](*given)
-            except (ArithmeticError, ValueError):
-                number = None
-            numbers.append(number if isinstance(number, float) else _ieee(name, given))
-        return [numbers[i] for i in self._taken]
-
-
-def _ieee(name: str, given: Sequence[float]) -> float:
-    """The NaN or infinity that Python's own arithmetic raises instead of."""
-    with np.errstate(all="ignore"):
-        return float(getattr(np, {"pow": "power"}.get(name, name))(*map(np.float64, given)))
+        numbers: dict[Value | None, float] = {**self._constants, **dict(zip(self._scalars, map(float, scalars), strict=True))}
+        for function, inputs, result in self._steps:
+            numbers[result] = function(*[numbers[v] for v in inputs])
+        return [numbers[v] for v in self.results]

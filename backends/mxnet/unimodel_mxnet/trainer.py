@@ -12,10 +12,8 @@ import ctypes
 import functools
 import itertools
 import math
-import os
 import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -32,8 +30,8 @@ from unimodel.regions import every_node, has_control_flow
 from unimodel_mxnet.arrays import MxnetStore, device_array, gradient_array, host_view, reason, shapes, shared_array
 from unimodel_mxnet.control import held
 from unimodel_mxnet.model import Build
-from unimodel_mxnet.optimizer import Copies, in_place, kernel
-from unimodel_mxnet.shim import check_call, library, mx
+from unimodel_mxnet.optimizer import Copies, carried_out, kernel
+from unimodel_mxnet.shim import check_call, environment, library, mx
 from unimodel_mxnet.stages import HostArithmetic, Stage, stages
 
 AS_TRAINING = ctypes.c_int(1)  # in inference MXNet reorders weights in place, and with them memory that others read and write
@@ -45,7 +43,7 @@ TOGETHER = 16
 LOSING = frozenset(("relu", "max_pool"))
 """Ops whose fastest kernels turn NaN into numbers."""
 
-FALLIBLE = frozenset(("take", "take_along_axis"))
+FALLIBLE = frozenset(["take"])
 """Ops that check their inputs' values, so that a run can fail when it is under way."""
 
 
@@ -59,7 +57,7 @@ class Program(Executable):
         self._batch = graph.of_kind("batch")
         self._reads = [e.name for e in graph.of_kind("state")]
         self.host = HostArithmetic(self.graph)
-        self.kernels = in_place(self.graph, self.host.results)
+        self.kernels = carried_out(self.graph, self.host.results)
         self.stages = stages(self.graph, self.host, self.kernels)
         for stage in self.stages:
             backend.check(stage.nodes)
@@ -68,18 +66,10 @@ class Program(Executable):
         self.hasty = self.differentiation == "native" and any(n.op.name in LOSING and n.outputs[0].spec.dtype == "float32" for n in nodes)
         if not self.hasty:  # a program that looks after no NaN may put some into the state
             store.suspect.update(e.name for e, v in graph.updates if v.spec.is_float)
-        self._bindings: OrderedDict[Any, Binding] = OrderedDict()
+        self._bindings: dict[Any, Binding] = {}
         self.options = options
-        heavy = any(n.op.name in HEAVY for n in self.graph.nodes)
-        self._several = (
-            bool(graph.updates)
-            and small(graph)
-            and not heavy
-            and not has_control_flow(self.graph)
-            and not self.fallible
-            and not self.kernels
-            and self.differentiation == "core"
-        )
+        light = small(graph) and not self.kernels and not any(n.op.name in HEAVY for n in nodes)
+        self._several = light and bool(graph.updates) and self.differentiation == "core" and not (self.fallible or has_control_flow(self.graph))
         self._latest: weakref.ref[Results] | None = None
         self._lock = threading.Lock()  # one executor in two threads gives wrong numbers
 
@@ -132,10 +122,15 @@ class Program(Executable):
             with self._guarded():
                 return handle.fetch()
 
-    def _settle(self) -> None:
-        """Before arrays are written again: the run before is over, and its results, if somebody still waits for them, are set aside."""
+    def _waiting(self) -> Results | None:
+        """The run before, if somebody still waits for its results."""
         latest = self._latest() if self._latest is not None else None
-        if latest is not None and latest.numbers is None:
+        return latest if latest is not None and latest.numbers is None else None
+
+    def _settle(self) -> None:
+        """Before arrays are written again: the run before is over, and its results are set aside."""
+        latest = self._waiting()
+        if latest is not None:
             latest.numbers = latest.fetch()
         for binding in self._bindings.values():
             binding.wait()
@@ -145,38 +140,29 @@ class Program(Executable):
         """After a failure an executor gives numbers that mean nothing, so all are dropped and bound anew; no state was written."""
         try:
             yield
-        except UnimodelError as error:
-            self._drop(error)
-            raise
-        except (mx.MXNetError, IndexError, ValueError) as error:
-            failure = BackendError(
-                "MXNet failed while running a step.", given=reason(error), remedy="the state is as before the step", source=self._blame(error)
-            )
-            self._drop(failure)
+        except (UnimodelError, mx.MXNetError, IndexError, ValueError) as error:
+            failure = error
+            if not isinstance(error, UnimodelError):
+                suspects = [n.source for s in self.stages for n in s.nodes if n.op.name in FALLIBLE]
+                source, remedy = suspects[0] if len(suspects) == 1 else None, "the state is as before the step"
+                failure = BackendError("MXNet failed while running a step.", given=reason(error), remedy=remedy, source=source)
+            latest = self._waiting()
+            if latest is not None:
+                latest.failure = failure
+            self._latest = None
+            self._bindings.clear()
+            if failure is error:
+                raise
             raise failure from error
-
-    def _drop(self, failure: UnimodelError) -> None:
-        latest = self._latest() if self._latest is not None else None
-        if latest is not None and latest.numbers is None:
-            latest.failure = failure
-        self._latest = None
-        self._bindings.clear()
-
-    def _blame(self, error: Exception) -> Any:
-        suspects = [n for s in self.stages for n in s.nodes if n.op.name in FALLIBLE]
-        return suspects[0].source if len(suspects) == 1 else None
 
     def _binding(self, batch_shapes: Any, hasty: bool) -> Binding:
         key = (self.store.version, batch_shapes, hasty)
-        found = self._bindings.get(key)
+        found = self._bindings.pop(key, None)
         if found is None:
-            for stale in [k for k in self._bindings if k[0] != self.store.version]:
-                del self._bindings[stale]
-            found = self._bindings[key] = Binding(self, dict(zip((e.name for e in self._batch), batch_shapes, strict=True)), hasty)
-            if len(self._bindings) > KEPT_BINDINGS:
-                self._bindings.popitem(last=False)
-        else:
-            self._bindings.move_to_end(key)
+            fresh = [k for k in self._bindings if k[0] == self.store.version]
+            self._bindings = {k: self._bindings[k] for k in fresh[1 - KEPT_BINDINGS :]}
+            found = Binding(self, dict(zip((e.name for e in self._batch), batch_shapes, strict=True)), hasty)
+        self._bindings[key] = found  # the one used last stands last
         return found
 
 
@@ -187,34 +173,26 @@ class Binding:
         graph = program.graph
         self._hasty = hasty
         self._sizes = graph.sizes(shapes_by_name)
-        self._arrays: dict[Value, Any] = {e.value: program.store.arrays[e.name] for e in graph.of_kind("state")}
+        state = {e.value: program.store.arrays[e.name] for e in graph.of_kind("state")}
+        self._arrays: dict[Value, Any] = dict(state)
         self._batch = [self._cell(e.value) for e in graph.of_kind("batch")]
         self._numbers = [self._cell(v) for v in program.host.results]
-        self._made: dict[Value, Any] = {}
         self._backend = program.backend
-        self._stages = []
+        self._stages, self._pending = [], []
         for stage in program.stages:
-            available = {**self._arrays, **self._made, **{inner: self._array(outer) for inner, outer, _ in stage.wrt}}
-            made, run = self._bind(stage, available)
-            self._made.update(made)
+            made, run = self._bind(stage, {**self._arrays, **{inner: self._arrays[outer] for inner, outer, _ in stage.wrt}})
+            self._arrays.update(made)  # a copy, where a result is an input
+            self._pending += made.values()
             self._stages.append(run)
-        self._pending = [*self._made.values()]
-        self._witnesses = [self._made[v] for s in program.stages for _, _, v in s.wrt]
-        self.results = [self._array(v) for v in graph.outputs]
+        self._witnesses = [self._arrays[v] for s in program.stages for _, _, v in s.wrt]
+        self.results = [self._arrays[v] for v in graph.outputs]
         done = {v for n in program.kernels for v in n.outputs}
-        self._kernels = [kernel(n, self._array, program.host.results) for n in program.kernels]
-        self._copies = Copies(
-            *zip(*((self._array(v), self._arrays[e.value]) for e, v in graph.updates if v not in done), strict=True)
-            if len(done) < len(graph.updates)
-            else ((), ())
-        )
+        self._kernels = [kernel(n, self._arrays[n.inputs[1]], state, program.host.results) for n in program.kernels]
+        self._copies = Copies([(self._arrays[v], state[e.value]) for e, v in graph.updates if v not in done])
 
     def _cell(self, value: Value) -> np.ndarray:
         host, self._arrays[value] = shared_array(value.spec.at(self._sizes))
         return host
-
-    def _array(self, value: Value) -> Any:
-        return self._made[value] if value in self._made else self._arrays[value]
 
     def _bind(self, stage: Stage, available: Mapping[Value, Any]) -> tuple[dict[Value, Any], Callable[[], None]]:
         """A stage bound to the arrays that there are: those that it makes, and what runs it."""
@@ -295,18 +273,8 @@ def _plain_binding() -> Iterator[None]:
     It would hand inference graphs to a backend of its own that keeps old weights, and look for equal expressions, which core has folded, in time that
     grows with the square of the graph.
     """
-    wanted = {"MXNET_SUBGRAPH_BACKEND": "default", "MXNET_SUBGRAPH_VERBOSE": "0", "MXNET_ELIMINATE_COMMON_EXPR": "0"}
-    with _binding_lock:
-        before = {name: os.environ.get(name) for name in wanted}
-        os.environ.update(wanted)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+    with _binding_lock, environment(MXNET_SUBGRAPH_BACKEND="default", MXNET_SUBGRAPH_VERBOSE="0", MXNET_ELIMINATE_COMMON_EXPR="0"):
+        yield
 
 
 HEAVY = frozenset(("conv", "lstm", "gru", "rnn"))
