@@ -206,3 +206,24 @@ def test_rows_of_a_large_table(subject: Subject, options: dict[str, Any]) -> Non
     failed = difference(given, wanted.astype("float32"), 20 * subject.tolerance("float32"))
     assert not failed, f"a table under SGD({options}): {failed}"
     assert options or np.array_equal(given[60:], start[60:]), "rows that were never read have moved"
+
+
+class Remembering(um.Trainer):
+    """A trainer whose steps also return the weight as it was before."""
+
+    def step(self, batch: Any) -> dict[str, Any]:
+        before = self.model.weight + 0.0
+        return {**super().step(batch), "before": before}
+
+
+@pytest.mark.needs(Capability.TRAINING)
+@pytest.mark.concerns("optimizer", "large arrays")
+@pytest.mark.parametrize("optimizer", [um.optim.SGD(lr=0.5, momentum=0.9), um.optim.Adam()], ids=lambda o: type(o).__name__)
+def test_what_a_large_parameter_was_before_a_step(subject: Subject, optimizer: Any) -> None:
+    """An update in place changes the parameter, and nothing that a step has returned of it."""
+    trainer = Remembering(um.nn.Linear(150, 150), um.losses.MSELoss(), optimizer, seed=1)
+    batch = _normal(8, 150), np.ones((8, 150))
+    for _ in range(2):
+        before = trainer.model.state_dict()["weight"]
+        returned, after = trainer.train_step(batch)["before"], trainer.model.state_dict()["weight"]
+        assert np.array_equal(returned, before) and not np.array_equal(after, before)
