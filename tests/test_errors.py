@@ -373,7 +373,7 @@ def test_not_a_number_in_the_loss_names_the_step() -> None:
     def fit() -> Any:
         return trainer().fit((x, Y), batch_size=2, shuffle=False, verbose=False)  # here
 
-    says(NonFiniteError, fit, "nan at step 4", "learning rate", "check_finite=False")
+    says(NonFiniteError, fit, "nan at step 4", "(6, 1) of data.0", "check_finite=False")
 
     def diverge() -> Any:
         t = trainer(optimizer=um.optim.SGD(lr=1e30))

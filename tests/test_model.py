@@ -78,7 +78,8 @@ def test_state_dict_gives_copies() -> None:
             um.Trainer(model, backend="numpy")
         weights = model.state_dict()
         weights["weight"][:] = np.nan
-        model.weight.data[:] = np.nan
+        with pytest.raises(ValueError, match="read-only"):
+            model.weight.data[:] = np.nan
         assert np.isfinite(model.state_dict()["weight"]).all()
 
 

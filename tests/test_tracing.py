@@ -231,7 +231,7 @@ def test_an_integer_beside_an_array_keeps_its_place_as_in_pytorch() -> None:
         ("a", "this is no index"),
         (1.0, "this is no index"),
         (slice(0, 2, 0), "step"),
-        (([0], [1]), "one tensor index at a time"),
+        (([0], None, [1]), "side by side"),
         (np.array([True, False]), "this is no index"),
         (np.array([0.5]), "this is no index"),
         (np.array([0, 2]), "an index is out of range"),

@@ -1027,7 +1027,7 @@ def test_a_dict_is_forwards_keyword_arguments_or_its_only_argument() -> None:
     x = {"left": X, "right": 2 * X}
     for net in (Named(), Whole()):
         np.testing.assert_array_equal(um.Trainer(net, backend="numpy", precision="float64").predict(x), -X)
-    with pytest.raises(TypeError, match="up"):
+    with pytest.raises(DataError, match="up"):
         um.Trainer(Named(), backend="numpy").predict({"left": X, "up": X})
 
 

@@ -20,6 +20,7 @@ from unimodel.errors import ShapeError, TraceError
 from unimodel.graph import FLOATS, Array
 from unimodel.names import ExplainsNames
 from unimodel.state_dict import IncompatibleKeys, arrays_of, mismatches
+from unimodel.tensor_operators import TensorLike
 from unimodel.tracing import Variable, current_trace, layer
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ class State(Variable):
 
     @property
     def data(self) -> Array:
-        """The present numbers, a NumPy copy. Setting it replaces them, on the backend too."""
-        if self._home is not None:
-            return self._home[0].read(self._home[1])
-        return self.materialise(0, path_of(self)).copy()
+        """The present numbers, a NumPy copy that cannot be written to. Setting it replaces them, on the backend too."""
+        array = self._copy()
+        array.flags.writeable = False  # else p.data[:] = 0 would change a copy, without a word
+        return array
 
     @data.setter
     def data(self, value: Any) -> None:
@@ -61,6 +62,9 @@ class State(Variable):
             store.write(name, array.astype(store.read(name).dtype))
         else:
             self._value = array.astype(self._dtype if self._dtype not in FLOATS else array.dtype if array.dtype.kind == "f" else self._dtype)
+
+    def _copy(self) -> Array:
+        return self._home[0].read(self._home[1]) if self._home is not None else self.materialise(0, path_of(self)).copy()
 
     def materialise(self, seed: int, path: str, dtype: str | None = None) -> Array:
         """The numbers, drawn now from (seed, path) if nobody has set or drawn them yet; not the caller's own."""
@@ -111,7 +115,7 @@ class State(Variable):
         """What a copy has: the present numbers, and no trainer or owner."""
         state = {name: value for name, value in self.__dict__.items() if name != "_um_owner"}
         if self._home is not None:
-            state.update(_value=self.data, _home=None, name="")
+            state.update(_value=self._copy(), _home=None, name="")
         if "_changed" in state:
             state["_changed"] = None
         if state["_value"] is not None:
@@ -190,6 +194,10 @@ class Model(ExplainsNames, ChecksArguments):
             return self.forward(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        held = self.__dict__.get(name)
+        if isinstance(held, Buffer) and isinstance(value, TensorLike) and not isinstance(value, Variable):
+            held.assign(value)  # PyTorch's way of writing it
+            return
         object.__setattr__(self, name, value)
         if isinstance(value, (Model, State)):
             adopt(self, name, value)
@@ -292,7 +300,7 @@ class Model(ExplainsNames, ChecksArguments):
         result = {}
         prefix = f"{path_of(self)}." if "_um_owner" in self.__dict__ else ""
         for name, state in self._states().items():
-            result[name] = state.data if state._home is not None else state.materialise(0, prefix + name).copy()
+            result[name] = state._copy() if state._home is not None else state.materialise(0, prefix + name).copy()
         return result
 
     def load_state_dict(self, state_dict: Mapping[str, Any] | str | os.PathLike[str], strict: bool = True) -> IncompatibleKeys:

@@ -172,6 +172,8 @@ class Optimizer(ExplainsNames, ChecksArguments):
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+        if name == "scheduler":
+            self.__dict__["rivals"] = ()
         runtime = self.__dict__.get("_um_runtime")
         if runtime is not None and not name.startswith("_um_"):
             runtime.changed()
@@ -179,6 +181,8 @@ class Optimizer(ExplainsNames, ChecksArguments):
     # binding
     _um_runtime: Runtime | None = None
     scheduler: LRScheduler | None = None
+    rivals: tuple[LRScheduler, ...] = ()
+    """Schedules that were made for this optimizer before its present one, and neither ran nor became a part of it."""
     _um_steps: int = 0
     _um_prefix: str = "optimizer"
     _um_slots: dict[str, State]
@@ -239,6 +243,14 @@ class Optimizer(ExplainsNames, ChecksArguments):
                 given=repr(self),
                 remedy="make an optimizer for each Trainer",
             )
+        if self.rivals:
+            made = [type(s).__name__ for s in (*self.rivals, self.scheduler)]
+            raise DataError(
+                "several schedules were made for one optimizer, which follows one.",
+                expected="one schedule",
+                given=", ".join(made),
+                remedy="ChainedScheduler([a, b]) is both at once, SequentialLR(optimizer, [a, b], [n]) one after the other; optimizer.scheduler = b chooses",
+            )
 
     # the step
     def update(self, grads: Any) -> None:
@@ -256,6 +268,13 @@ class Optimizer(ExplainsNames, ChecksArguments):
                 expected=f"{len(members)} gradients, one for each parameter of the optimizer, in order",
                 given=f"{len(flat)} gradients",
                 remedy="differentiate with wrt= the same parameters that the optimizer has (model.parameters())",
+            )
+        if flat and all(g is None for g in flat) and any(p.requires_grad for _, p in members):
+            raise TraceError(
+                "none of these gradients exists: what was differentiated depends on no parameter of this optimizer.",
+                expected="a loss computed from the model's output",
+                given=f"None for all {len(flat)} parameters",
+                remedy="check that the loss uses the prediction, and that nothing on the way is detached or rounded to integers",
             )
         if trace.conditional:
             raise TraceError(

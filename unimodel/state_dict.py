@@ -105,7 +105,13 @@ def mismatches(
     lines = [f"{n}: expected {expected[n]}, given {s}" for n, s in given.items() if n in expected and s != expected[n]]
     lines += [f"missing: {n} {expected[n]}{f', perhaps given as {likely[n]}' if n in likely else ''}" for n in missing]
     lines += [f"unexpected: {n} {given[n]}{f', perhaps meant for {of[n]}' if n in of else ''}" for n in unexpected]
-    remedy = "build the model with the sizes the weights were made with, or pass strict=False to load what fits by name"
+    other_shapes = any(n in expected and s != expected[n] for n, s in given.items())
+    remedy = "build the model with the sizes the weights were made with, or "
+    remedy += (
+        "leave out what has another shape: um.models.load_weights(model, weights, strict=False)"
+        if other_shapes
+        else "pass strict=False to load what fits by name"
+    )
     prefix = _common_prefix(likely)
     if prefix:
         remedy = f"take {prefix!r} off the given names: {{name.removeprefix({prefix!r}): array for name, array in weights.items()}}"

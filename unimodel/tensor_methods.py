@@ -1,15 +1,16 @@
 """What users of PyTorch and NumPy write as methods of a tensor. Each is an op of the catalogue and does nothing of its own.
 
-Reductions take NumPy's ``axis`` and ``keepdims`` or PyTorch's ``dim`` and ``keepdim``. A traced tensor never changes: PyTorch's methods that end in ``_`` are not
+Reductions take NumPy's ``axis`` and ``keepdims`` or PyTorch's ``dim`` and ``keepdim``; where the two differ in what they mean, a method is PyTorch's and the function
+in ``um.ops`` the Array API's: ``x.max(dim)`` is a pair of values and indices, ``x.std()`` divides by n - 1. A traced tensor never changes: PyTorch's methods that end in ``_`` are not
 here, and ``x.at[key].set(value)`` gives a new tensor where NumPy would write ``x[key] = value``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unimodel.errors import TraceError
+from unimodel.errors import ShapeError, TraceError
 from unimodel.names import ExplainsNames
 
 if TYPE_CHECKING:
@@ -26,6 +27,44 @@ def _reduction(name: str) -> Callable[..., Tensor]:
 
     method.__name__, method.__doc__ = name, f"``um.ops.{name}`` of this tensor; ``dim`` and ``keepdim`` are PyTorch's names for ``axis`` and ``keepdims``."
     return method
+
+
+class Selected(NamedTuple):
+    """What ``max``, ``min`` and ``median`` along one dimension choose, and where it stood; as PyTorch's pairs."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def _selection(name: str, where: Callable[[Any, int], Tensor], elementwise: str | None = None) -> Callable[..., Any]:
+    """PyTorch's reduction that chooses an element: of all without ``dim``, else a pair along it, whose gradient goes to the chosen one; ``where`` finds it."""
+
+    def method(self: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False) -> Any:
+        if dim is None or not isinstance(dim, int):
+            if elementwise is not None and hasattr(dim, "dtype"):
+                return getattr(ops, elementwise)(self, dim)
+            if dim is None:
+                return getattr(ops, name)(self, axis=axis, keepdims=keepdims or keepdim)
+            raise ShapeError(
+                f"{name} along a dimension chooses one element of it.",
+                expected="an integer",
+                given=f"dim={dim!r}",
+                remedy=f"write x.a{name}(dim) for the values alone" if elementwise else "take one dimension at a time",
+            )
+        indices = where(self, dim)
+        values = ops.take_along_axis(self, indices, axis=dim)
+        return Selected(values, indices) if keepdim else Selected(ops.squeeze(values, dim), ops.squeeze(indices, dim))
+
+    method.__name__ = name
+    method.__doc__ = (
+        f"PyTorch's: without ``dim`` ``um.ops.{name}`` of all; along ``dim`` a pair of values and int64 indices. ``axis`` gives the values alone, as NumPy."
+    )
+    return method
+
+
+def _place_of_median(x: Any, dim: int) -> Tensor:
+    middle = ops.median(x, axis=dim, keepdims=True)
+    return ops.argmax(ops.astype(ops.logical_or(ops.equal(x, middle), ops.logical_and(ops.isnan(x), ops.isnan(middle))), "int64"), dim, True)
 
 
 def _unary(name: str) -> Callable[[Any], Tensor]:
@@ -160,8 +199,8 @@ class TensorMethods(ExplainsNames):
     sum = _reduction("sum")
     mean = _reduction("mean")
     prod = _reduction("prod")
-    max = _reduction("max")
-    min = _reduction("min")
+    max = _selection("max", lambda x, dim: ops.argmax(x, dim, True), "maximum")
+    min = _selection("min", lambda x, dim: ops.argmin(x, dim, True), "minimum")
     amax = _reduction("max")
     amin = _reduction("min")
     all = _reduction("all")
@@ -169,14 +208,14 @@ class TensorMethods(ExplainsNames):
     argmax = _reduction("argmax")
     argmin = _reduction("argmin")
     logsumexp = _reduction("logsumexp")
-    median = _reduction("median")
+    median = _selection("median", _place_of_median)
 
-    def var(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False, correction: float) -> Tensor:
-        """The variance; ``correction`` must be said, since PyTorch's default is 1 and NumPy's 0."""
+    def var(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False, correction: float = 1.0) -> Tensor:
+        """The variance, divided by n - ``correction``: PyTorch's default is 1, where ``um.ops.var``'s is the Array API's 0."""
         return ops.var(self, axis=axis if dim is None else dim, keepdims=keepdims or keepdim, correction=correction)
 
-    def std(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False, correction: float) -> Tensor:
-        """The square root of ``var``; ``correction`` must be said, since PyTorch's default is 1 and NumPy's 0."""
+    def std(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False, correction: float = 1.0) -> Tensor:
+        """The square root of ``var``."""
         return ops.std(self, axis=axis if dim is None else dim, keepdims=keepdims or keepdim, correction=correction)
 
     def norm(self, p: float = 2.0, dim: Any = None, keepdim: bool = False) -> Tensor:

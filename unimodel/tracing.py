@@ -7,7 +7,9 @@ records a region whose gradient is asked. Nothing here computes: a number that i
 
 from __future__ import annotations
 
+import random as python_random
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -277,8 +279,12 @@ class Trace:
             return self.constant(ArrayLiteral(array), host_dtype(array.dtype, self.root.float_dtype))
         raise TraceError(
             "An op takes tensors, NumPy arrays and Python numbers.",
-            given=f"{type(value).__module__}.{type(value).__name__}",
-            remedy="pass it through the batch, or turn it into a NumPy array first",
+            given=f"a dict of {', '.join(map(repr, value))}" if isinstance(value, Mapping) else f"{type(value).__module__}.{type(value).__name__}",
+            remedy="take one of its entries"
+            if isinstance(value, Mapping)
+            else "a function or forward that made it ends without return"
+            if value is None
+            else "pass it through the batch, or turn it into a NumPy array first",
             source=user_line(),
         )
 
@@ -466,6 +472,7 @@ def trace(
     the graph then has no such symbol, which is how the caller sees that it holds for this size only.
     """
     fixed: dict[str, Size] = {}
+    before = _draws()
     while True:
         root = Root(float_dtype, names)
         recorder = Trace(root)
@@ -483,11 +490,23 @@ def trace(
             fixed.update({s: sizes[s] for s in request.symbols})
             continue
         break
+    if _draws() != before:
+        warnings.warn(
+            "NumPy's or Python's random numbers were drawn while a step was traced. They are constants of the trace: the same at every step. "
+            "Write um.ops.random.normal(shape) or its kin for new ones at each step, or draw constants where the model is made.",
+            stacklevel=2,
+        )
     updates = tuple((root.inputs[names[v]], t.value) for v, t in recorder.written.items())
     nodes = live_nodes(recorder.nodes, outputs + [v for _, v in updates])
     graph = Graph(tuple(root.inputs.values()), nodes, tuple(outputs), updates, tuple(p for p, _ in nest.paths(result)))
     data = [f"batch.{path}" if path else "batch" for path, _ in nest.paths(batch)]
     return Traced(graph, nest.map_leaves(lambda _: None, result), root.states, root.scalars, root.draws, root.calls, data, root.guards)
+
+
+def _draws() -> tuple[Any, ...]:
+    """How far NumPy's and Python's own generators have come."""
+    state: Any = np.random.get_state()
+    return state[1].tobytes(), state[2:], python_random.getstate()
 
 
 @contextmanager
@@ -519,6 +538,14 @@ def value_and_grad(function: Callable[[], Any], wrt: Any, has_aux: bool = False)
     outer = current_trace()
     if outer is None:
         raise TraceError("value_and_grad works inside a Trainer's step, a Model's forward, or um.run.")
+    if not callable(function):
+        raise TraceError(
+            "value_and_grad takes a function, and differentiates what is computed inside it.",
+            expected="a function without arguments",
+            given=str(function.spec) if isinstance(function, Tensor) else type(function).__name__,
+            remedy="write value_and_grad(lambda: self.loss(self.model(x), y), wrt=...)",
+            source=user_line(),
+        )
     if not isinstance(wrt, (TensorLike, tuple, list, dict)):
         wrt = list(wrt)
     inner = Trace(outer.root, outer)

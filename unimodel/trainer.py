@@ -7,9 +7,11 @@ them, at the latest at the end of an epoch.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -116,6 +118,18 @@ class Trainer(ExplainsNames, ChecksArguments):
         self._um_scalars = {"global_step": Scalar(lambda: float(self._um_steps)), "epoch": Scalar(lambda: float(self._um_epoch))}
         self._um_fed: dict[str, Any] = {}
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in sorted({"training_step", "validation_step", "configure_optimizers"} & set(cls.__dict__)):
+            raise TraceError(
+                f"{cls.__name__}.{name} would never be called.",
+                expected="step(self, batch), evaluation_step(self, batch)",
+                given=f"{name}, as in PyTorch Lightning",
+                remedy="pass optimizer= to the Trainer"
+                if name == "configure_optimizers"
+                else "override step(self, batch), which computes gradients (um.value_and_grad), updates (self.optimizer.update) and returns a dict",
+            )
+
     _um_kind = "Trainer"
     _um_left_out = ("stop_training",)  # plain attributes that are no constants of a trace
     _um_unpacked_weight = False
@@ -215,10 +229,19 @@ class Trainer(ExplainsNames, ChecksArguments):
 
     def call(self, model: Model, inputs: Any) -> Any:
         """The model on a batch's inputs: a tuple is its positional arguments, a dict its keyword arguments, or a forward's only argument of another name."""
-        if isinstance(inputs, tuple):
-            result = model(*inputs)
-        else:
-            result = model(**inputs) if isinstance(inputs, dict) and not _takes_one(model.forward, inputs) else model(inputs)
+        args, names = (inputs, {}) if isinstance(inputs, tuple) else ((inputs,), {})
+        if isinstance(inputs, dict) and not _takes_one(model.forward, inputs):
+            args, names = (), inputs
+        try:
+            inspect.signature(model.forward).bind(*args, **names)
+        except TypeError as error:
+            raise DataError(
+                f"forward of {type(model).__name__} does not take these inputs: {error}.",
+                expected=f"forward{inspect.signature(model.forward)}",
+                given=", ".join(names) if names else f"{len(args)} inputs",
+                remedy="a tuple is forward's arguments, a dict its arguments by name; predict takes inputs alone, without targets: predict(x)",
+            ) from None
+        result = model(*args, **names)
         if result is None:
             raise TraceError(
                 f"forward of {type(model).__name__} returned None.",
@@ -232,7 +255,10 @@ class Trainer(ExplainsNames, ChecksArguments):
         if self.loss is None:
             raise TraceError("this trainer has no loss.", remedy="pass loss= to the Trainer, or override step(self, batch)")
         if sample_weight is None:
-            return self.loss(prediction, target)
+            loss = self.loss(prediction, target)
+            if loss is None:
+                raise TraceError("the loss returned None.", expected="a 0-d tensor", given=repr(self.loss), remedy="end it with return")
+            return loss
         if not isinstance(self.loss, Loss):
             raise DataError(
                 "sample weights need a loss per sample, which a plain function does not give.", remedy="subclass um.Loss and define terms(self, input, target)"
@@ -263,6 +289,9 @@ class Trainer(ExplainsNames, ChecksArguments):
 
     def _traced_step(self, batch: Any) -> dict[str, Any]:
         result = self.step(batch)
+        trace = current_trace()
+        if self.optimizers and trace is not None and not trace.root.calls:
+            warnings.warn("this step updates no parameter: it never calls optimizer.update(gradients).", stacklevel=2)
         if not isinstance(result, dict):
             raise TraceError(
                 "step(self, batch) must return a dict of tensors.", expected='{"loss": loss, …}', given=type(result).__name__, remedy="name what it reports"
@@ -356,6 +385,14 @@ class Trainer(ExplainsNames, ChecksArguments):
                 raise DataError(
                     "this is no callback.", expected="an instance of a subclass of um.callbacks.Callback", given=repr(callback), remedy="pass an instance"
                 )
+            events = [name for name in dir(Callback) if name.startswith("on_")]
+            for name in (n for n in dir(callback) if n.startswith("on_") and n not in events):
+                raise DataError(
+                    f"{type(callback).__name__}.{name} would never be called.",
+                    expected=", ".join(events),
+                    given=name,
+                    remedy=f"rename it, perhaps to {(difflib.get_close_matches(name, events, 1, 0) or events)[0]}",
+                )
         source = dataset(data)
         validation = None if validation_data is None else dataset(validation_data, "validation_data")
         history = History()
@@ -371,8 +408,11 @@ class Trainer(ExplainsNames, ChecksArguments):
                 for callback in callbacks:
                     callback.on_epoch_begin(self, epoch)
                 before = self._um_steps
-                with _Mode(self, training=True):
-                    logs, self._um_fed = loop.epoch(self, source, batch_size, shuffle, callbacks, steps_left)
+                try:
+                    with _Mode(self, training=True):
+                        logs, self._um_fed = loop.epoch(self, source, batch_size, shuffle, callbacks, steps_left)
+                except NonFiniteError as error:
+                    raise _blamed_on(source, error) from None
                 steps_left -= self._um_steps - before
                 self._um_epoch += 1
                 if validation is not None:
@@ -510,6 +550,20 @@ def _joined(arrays: Sequence[Array]) -> Array:
     if not arrays[0].ndim:
         return arrays[-1]
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _blamed_on(source: ArrayData | StreamData, error: NonFiniteError) -> NonFiniteError:
+    """The error of a loss that is not finite; where the data are not either, that is why."""
+    for path, array in nest.paths(source.data) if isinstance(source, ArrayData) else ():
+        if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
+            where = tuple(int(i) for i in np.argwhere(~finite)[0])
+            return NonFiniteError(
+                str(error).partition("\n")[0],
+                expected="data of finite numbers",
+                given=f"{array[where]} at index {where} of data{'.' + path if path else ''}, and {int((~finite).sum()) - 1} more",
+                remedy="clean the data: np.nan_to_num(x), or leave such rows out; check_finite=False trains on regardless",
+            )
+    return error
 
 
 def _listed(name: str, given: Any, example: str) -> Sequence[Any]:

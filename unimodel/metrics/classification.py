@@ -19,10 +19,10 @@ class Accuracy(MeanMetric):
     """The share of right answers.
 
     Predictions (N, C, ...) of scores are right where the largest is at the target's class index; predictions of the target's own shape are taken as logits
-    of two classes, right where their sign says so (``threshold`` is 0 for logits, 0.5 for probabilities).
+    of two classes, right where their sign says so, or as probabilities if a sigmoid made them: ``threshold`` is 0 then, or 0.5, where it is not given.
     """
 
-    def __init__(self, threshold: float = 0.0, name: str | None = None) -> None:
+    def __init__(self, threshold: float | None = None, name: str | None = None) -> None:
         super().__init__(name)
         self.threshold = threshold
 
@@ -58,12 +58,12 @@ class TopKAccuracy(MeanMetric):
 class _Counted(Metric):
     """A metric of true positives, predicted and actual positives.
 
-    ``average`` is "binary" for two classes (of the second, or of what is above ``threshold``: 0 for logits, 0.5 for probabilities), else "macro" (the mean over
+    ``average`` is "binary" for two classes (of the second, or of what is above ``threshold``: where it is not given, 0.5 for what a sigmoid made, else 0), else "macro" (the mean over
     classes that occur), "micro" (all decisions together), "weighted" (by how often a class occurs) or None (an array of one number per class). Where nothing can
     be divided by, the result is 0. Equal to scikit-learn's of the same name.
     """
 
-    def __init__(self, average: str | None = "binary", threshold: float = 0.0, name: str | None = None) -> None:
+    def __init__(self, average: str | None = "binary", threshold: float | None = None, name: str | None = None) -> None:
         if average not in ("binary", "macro", "micro", "weighted", None):
             raise DataError("average is 'binary', 'macro', 'micro', 'weighted' or None.", given=repr(average), remedy="choose one of these")
         super().__init__(name)
@@ -127,7 +127,7 @@ class ConfusionMatrix(Metric):
     ``normalize`` is None, "true" (rows add up to 1), "pred" (columns) or "all". Equal to scikit-learn's ``confusion_matrix`` with all classes as labels.
     """
 
-    def __init__(self, normalize: str | None = None, threshold: float = 0.0, name: str | None = None) -> None:
+    def __init__(self, normalize: str | None = None, threshold: float | None = None, name: str | None = None) -> None:
         if normalize not in (None, "true", "pred", "all"):
             raise DataError("normalize is None, 'true', 'pred' or 'all'.", given=repr(normalize), remedy="choose one of these")
         super().__init__(name)

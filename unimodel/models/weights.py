@@ -18,7 +18,8 @@ def load_weights(model: Model, weights: File | Sequence[File] | Mapping[str, Any
 
     Published files name some things otherwise than the implementation they are for: without the prefix of the whole model, by the names of an older version, with
     constants that are no weights. Where a model knows such names they are its ``renamed_keys``, pairs of a regular expression and what stands in its place
-    (nothing at all: the entry is left out). Raises ``CheckpointError`` and returns what ``load_state_dict`` does.
+    (nothing at all: the entry is left out). Raises ``CheckpointError`` and returns what ``load_state_dict`` does; but with ``strict=False`` entries of another
+    shape, such as a last layer for other classes, are left out too, and their names are among the missing ones.
 
     >>> import unimodel as um
     >>> net = um.models.MLP(4, [8, 3])
@@ -34,4 +35,7 @@ def load_weights(model: Model, weights: File | Sequence[File] | Mapping[str, Any
                 break
         else:
             renamed[name] = value
+    if not strict:
+        shapes = {name: array.shape for name, array in model.state_dict().items()}
+        renamed = {name: value for name, value in renamed.items() if value.shape == shapes.get(name, value.shape)}
     return model.load_state_dict(renamed, strict)

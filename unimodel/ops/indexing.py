@@ -149,11 +149,27 @@ def getitem(x: Any, key: Any) -> Tensor:
     result = cut(result, start, stop, step)
     if tuple(shape) != result.shape:
         result = ops.reshape(result, tuple(shape))
-    if len(takes) > 1:
-        raise ShapeError("one tensor index at a time.", given=f"{len(takes)} tensor indices", remedy="index twice, or use um.ops.take_along_axis")
-    for position_, indices in takes:
-        result = take(result, indices, axis=position_)
-    return result
+    return _picked(result, takes) if takes else result
+
+
+def _picked(x: Tensor, takes: Sequence[tuple[int, Any]]) -> Tensor:
+    """Elements by tensor indices into dimensions that stand side by side: the indices are broadcast together, and what they choose stands in their place."""
+    first = takes[0][0]
+    if [axis for axis, _ in takes] != list(range(first, first + len(takes))):
+        raise ShapeError(
+            "tensor indices into dimensions that are apart.",
+            expected="tensor indices side by side",
+            given=f"dimensions {', '.join(str(axis) for axis, _ in takes)}",
+            remedy="permute the dimensions first, or use um.ops.take_along_axis",
+        )
+    indices = [i for _, i in takes] if len(takes) == 1 else ops.broadcast_arrays(*(ops.asarray(i) for _, i in takes))
+    x = take(x, indices[0], axis=first)
+    for others in indices[1:]:
+        axis = first + others.ndim
+        shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+        places = ops.reshape(others, (1,) * first + tuple(others.shape) + (1,) * (x.ndim - axis))
+        x = ops.squeeze(take_along_axis(x, ops.broadcast_to(places, shape), axis=axis), axis)
+    return x
 
 
 _ALL = builtins.slice(None)

@@ -29,7 +29,10 @@ class LRScheduler(ChecksArguments):
         self.first = last_epoch + 1
         """The count that a new run begins with."""
         self.last_epoch = self.first
+        before, own = optimizer.scheduler, getattr(self, "schedulers", [])
+        rivals = [s for s in (*optimizer.rivals, before) if s is not None and s not in own and s.last_epoch == s.first]
         optimizer.scheduler = self
+        optimizer.__dict__["rivals"] = tuple(rivals)
         if optimizer.bound:
             self.apply()
 
