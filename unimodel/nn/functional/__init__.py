@@ -6,7 +6,6 @@
 >>> um.run(lambda x: F.relu(F.linear(x, np.ones((1, 2), "float32"))), np.array([[-1.0, 3.0], [-2.0, 1.0]], "float32"))
 array([[2.],
        [0.]], dtype=float32)
->>> loss = F.cross_entropy(y, target, label_smoothing=0.1)
 
 Most names are ops and stand in ``um.ops`` too. Here they take PyTorch's arguments, and losses are reduced, where an op of the same name gives a loss per sample.
 Source: https://docs.pytorch.org/docs/stable/nn.functional.html
