@@ -357,6 +357,15 @@ def test_integers_and_booleans_have_simpler_ops() -> None:
     same(fold(graph), graph, [a, b])
 
 
+@pytest.mark.parametrize("shapes", [((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((3,), (4, 3, 2)), ((4, 2, 3), (3,))])
+def test_products_with_vectors_are_products_of_matrices(shapes: Any) -> None:
+    x, y = (np.random.default_rng(i).standard_normal(s) for i, s in enumerate(shapes))
+    graph = traced(lambda x, y: x @ y, x, y)
+    (product,) = [node for node in fold(graph).nodes if node.op.name == "matmul"]
+    assert min(v.spec.ndim for v in product.inputs if v is not None) >= 2
+    same(fold(graph), graph, [x, y])
+
+
 # ---------------------------------------------------------------------------------------------------------------- in place
 
 

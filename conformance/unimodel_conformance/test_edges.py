@@ -249,6 +249,17 @@ def test_place_of_nan(subject: Subject, op: str) -> None:
             assert given.tolist() == wanted.tolist(), f"{op} of {x.tolist()} in {dtype} is {given.tolist()}, expected {wanted.tolist()}"
 
 
+@pytest.mark.concerns("op", "arg_sort")
+@pytest.mark.parametrize("descending", [False, True])
+def test_order_of_nan(subject: Subject, descending: bool) -> None:
+    """NaN is the largest, infinities are in their order, and zeros of either sign keep the order they had."""
+    for dtype in subject.floats:
+        for rows in (SPECIAL_ROWS, np.array([[0.0, -0.0, NAN, -1.0, INF, NAN, -INF, -0.0, 0.5]])):
+            x = as_dtype(rows, dtype)
+            ((given,), (wanted,)) = _one(subject, dtype, "arg_sort", x, 1, descending), expected("arg_sort", [x], {"axis": 1, "descending": descending})
+            assert given.tolist() == wanted.tolist(), f"arg_sort of {x.tolist()} in {dtype} is {given.tolist()}, expected {wanted.tolist()}"
+
+
 @pytest.mark.concerns("op", "max_pool")
 def test_pooling_of_nan_and_infinity(subject: Subject) -> None:
     """A window with NaN pools to NaN, one of nothing but -inf to -inf; neither touches other windows."""

@@ -87,10 +87,16 @@ def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """``x`` times the normal distribution function at x; ``approximate="tanh"`` is the tanh formula (Hendrycks and Gimpel 2016)."""
     if approximate == "tanh":
-        return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
+        return x * ops.sigmoid(x * _tanh_slope(x * x, 1.0))
     if approximate != "none":
         raise ShapeError("approximate is 'none' or 'tanh'.", given=approximate)
     return 0.5 * x * (1.0 + ops.erf(x * math.sqrt(0.5)))
+
+
+def _tanh_slope(square: Tensor, power: float) -> Tensor:
+    """Of the tanh formula, ``(1 + tanh(u)) / 2`` as the sigmoid of ``2 u``, which keeps its digits for negative x: ``2 u / x``, or with ``power`` 3 its derivative ``2 u'``."""
+    scale = math.sqrt(8.0 / math.pi)
+    return scale + scale * power * 0.044715 * square
 
 
 @gelu.vjp
@@ -102,10 +108,9 @@ def _(node: Application, g: Tensor) -> Any:
 def gelu_gradient(g: Tensor, x: Tensor, approximate: str = "none") -> Tensor:
     """The gradient of gelu at x, times ``g``."""
     if approximate == "tanh":
-        scale = math.sqrt(2.0 / math.pi)
-        t = ops.tanh(scale * (x + 0.044715 * x * x * x))
-        inner = scale * (1.0 + 3 * 0.044715 * x * x)
-        return g * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner)
+        square = x * x
+        share = ops.sigmoid(x * _tanh_slope(square, 1.0))
+        return g * (share + share * (1.0 - share) * (x * _tanh_slope(square, 3.0)))
     density = ops.exp(-0.5 * x * x) * (1.0 / math.sqrt(2.0 * math.pi))
     return g * (0.5 * (1.0 + ops.erf(x * math.sqrt(0.5))) + x * density)
 

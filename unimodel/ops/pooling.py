@@ -177,16 +177,24 @@ def avg_pool(
     """The mean of each window; padding counts as zeros, or not at all with ``count_include_pad=False``."""
     dilation = (1,) * len(kernel_size)
     outs, pads = pool_geometry(x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
-    padded = ops.pad_constant(x, ((0, 0), (0, 0), *pads)) if any(p != (0, 0) for p in pads) else x
-    windows = _windows(padded, kernel_size, stride, dilation, outs)
-    weights = pool_weights(x.shape[2:], kernel_size, stride, padding, outs, count_include_pad, divisor_override)
+    if not plain_average(padding, ceil_mode, divisor_override):  # the plain one, for which there are kernels, of the padded image, and what corrects it
+        padded = ops.pad_constant(x, ((0, 0), (0, 0), *pads)) if any(p != (0, 0) for p in pads) else x
+        scale = _pool_scale(x.shape[2:], kernel_size, stride, padding, outs, count_include_pad, divisor_override)
+        found = avg_pool(padded, kernel_size, stride)
+        return found if scale is None else ops.multiply(found, scale)
+    windows = _windows(x, kernel_size, stride, dilation, outs)
     total = windows[0]
     for window in windows[1:]:
         total = total + window
-    return ops.multiply(total, weights)
+    return ops.multiply(total, 1.0 / math.prod(kernel_size))
 
 
-def pool_weights(
+def plain_average(padding: Sequence[Any], ceil_mode: bool, divisor_override: int | None) -> bool:
+    """Whether every window of an average pooling is whole, and divided by its size."""
+    return all(p == (0, 0) for p in padding) and not ceil_mode and divisor_override is None
+
+
+def _pool_scale(
     spatial: Sequence[Size],
     kernel: Sequence[int],
     stride: Sequence[int],
@@ -195,7 +203,7 @@ def pool_weights(
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> Any:
-    """One over the number of elements that count in each window: a number where it is the same for all, else an array."""
+    """The size of a window over the number of elements that count in it: a number where it is the same for all, else an array; None where it is 1 everywhere."""
     counts = np.ones(list(outs))
     for axis, (n, k, s, (lo, hi), out) in enumerate(zip(spatial, kernel, stride, padding, outs, strict=True)):
         start = np.arange(out) * s - lo
@@ -206,8 +214,10 @@ def pool_weights(
         shape[axis] = out
         counts = counts * (stop - start).reshape(shape)
     if divisor_override is not None:
-        return 1.0 / divisor_override
-    return float(1.0 / counts.flat[0]) if (counts == counts.flat[0]).all() else 1.0 / counts
+        counts[...] = divisor_override
+    scale = math.prod(kernel) / counts
+    uniform = bool((counts == counts.flat[0]).all())
+    return (None if scale.flat[0] == 1.0 else float(scale.flat[0])) if uniform else scale
 
 
 @avg_pool.vjp
@@ -245,21 +255,24 @@ def avg_pool_gradient(
     """Each window's share of ``g`` spread evenly over its elements."""
     dilation = (1,) * len(kernel_size)
     outs, pads = pool_geometry(spatial, kernel_size, stride, padding, dilation, ceil_mode)
-    g = g * pool_weights(spatial, kernel_size, stride, padding, outs, count_include_pad, divisor_override)
+    full = [lo + known(n) + hi for n, (lo, hi) in zip(spatial, pads, strict=True)]
+    if not plain_average(padding, ceil_mode, divisor_override):
+        scale = _pool_scale(spatial, kernel_size, stride, padding, outs, count_include_pad, divisor_override)
+        found = avg_pool_gradient(g if scale is None else g * scale, full, kernel_size, stride, ((0, 0),) * len(pads), False, True, None)
+        start = [0, 0, *(lo for lo, _ in pads)]
+        return cut(found, start, [*g.shape[:2], *(lo + known(n) for n, (lo, _) in zip(spatial, pads, strict=True))])
+    g = g * (1.0 / math.prod(kernel_size))
     for axis, s in enumerate(stride):
         if s != 1:
             g = spread(g, axis + 2, s)
             g = cut_axis(g, axis + 2, 0, (outs[axis] - 1) * s + 1)
     total = None
-    full = [lo + known(n) + hi for n, (lo, hi) in zip(spatial, pads, strict=True)]
     for offset in itertools.product(*(range(k) for k in kernel_size)):
         widths = [(o, f - o - m) for o, f, m in zip(offset, full, g.shape[2:], strict=True)]
         piece = ops.pad_constant(g, ((0, 0), (0, 0), *widths))
         total = piece if total is None else total + piece
     assert total is not None, "a window has at least one element"
-    start = [0, 0, *(lo for lo, _ in pads)]
-    stop = [*g.shape[:2], *(lo + known(n) for n, (lo, _) in zip(spatial, pads, strict=True))]
-    return cut(total, start, stop)
+    return total
 
 
 def _max_pool(

@@ -17,7 +17,7 @@ from unimodel.ops.definition import Application, regions, value_and_grad_op
 from unimodel.passes.decompose import decompose
 from unimodel.passes.rewrite import Rewriter, rewrite
 from unimodel.regions import active_values, bodies, every_node, with_bodies
-from unimodel.tracing import Tensor
+from unimodel.tracing import Tensor, trace_body
 
 
 def differentiate(graph: Graph) -> Graph:
@@ -103,6 +103,25 @@ def _with_rules(body: Graph, active: set[Value]) -> Graph:
 
     original = set(body.nodes)
     return decompose(body, keep, inside=False)
+
+
+def rule_graph(node: Node) -> tuple[Graph, tuple[int, ...]]:
+    """A node's gradient rule as a graph, and the inputs, by place, whose gradients are its outputs. It takes the node's inputs, its results, and the gradients of those that
+    are floats: for a framework that differentiates everything else itself.
+    """
+    first, second = len(node.inputs), len(node.inputs) + len(node.outputs)
+    places: tuple[int, ...] = ()
+
+    def emit(tensors: Sequence[Any]) -> tuple[Tensor, ...]:
+        nonlocal places
+        incoming = iter(tensors[second:])
+        backward = _by_rule(node, Application(node, tensors[:first], tensors[first:second]))
+        gradients = dict(enumerate(backward([next(incoming) if v.spec.is_float else None for v in node.outputs])))
+        places = tuple(i for i, g in gradients.items() if g is not None)
+        return tuple(gradients[i] for i in places)
+
+    specs = [*node.specs, *(v.spec for v in node.outputs), *(v.spec for v in node.outputs if v.spec.is_float)]
+    return trace_body(emit, specs, node.outputs[0].spec.dtype), places
 
 
 def _by_rule(node: Node, application: Application) -> Callable[[list[Tensor | None]], Sequence[Any]]:

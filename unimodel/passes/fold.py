@@ -1,7 +1,7 @@
 """What can be known while compiling is not computed at run time.
 
 Constant arithmetic, ops that change nothing, broadcasts that the next op would do by itself, chains of reshapes, and nodes that
-compute the same thing twice (every op is pure).
+compute the same thing twice (every op is pure). And odd cases of an op that are plain ones of another, so that no lowering has to know them.
 """
 
 from __future__ import annotations
@@ -145,6 +145,10 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
         if source.spec == out:
             return Tensor(rewriter.trace, source)
         return rewriter.keep(node, [Tensor(rewriter.trace, source)])[0]
+    if name == "matmul" and inputs[1] is not None and 1 in (first.ndim, inputs[1].ndim):  # vectors are matrices of one row, or one column
+        row = ops.reshape(first, (1, *first.shape)) if first.ndim == 1 else first
+        column = ops.reshape(inputs[1], (*inputs[1].shape, 1)) if inputs[1].ndim == 1 else inputs[1]
+        return ops.reshape(ops.matmul(row, column), out.shape)
     if name in SCALAR_ARITHMETIC and out.shape == () and out.is_float:
         numbers = [_constant(t) for t in inputs]
         if all(n is not None for n in numbers):

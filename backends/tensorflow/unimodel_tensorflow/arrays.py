@@ -118,6 +118,12 @@ class VariableStore(Store):
                 found.assign(array)
 
 
+def to_tensor(array: np.ndarray) -> Any:
+    """A tensor that may be given to functions many times."""
+    with tf.init_scope(), tf.device(CPU):
+        return tf.constant(array)
+
+
 def to_numpy(tensor: Any) -> np.ndarray:
     """A tensor's numbers as an array of the caller's own."""
     return np.asarray(tensor.numpy())

@@ -15,7 +15,7 @@ import numpy as np
 
 from unimodel.errors import UnsupportedError
 from unimodel.graph import Graph, Node, TensorSpec
-from unimodel.ops.pooling import pool_geometry, pool_weights
+from unimodel.ops.pooling import plain_average, pool_geometry
 from unimodel_tensorflow.arrays import tf
 from unimodel_tensorflow.kernels import raw
 from unimodel_tensorflow.ops import constant, lower, reshape, shape_tensor, total, transpose
@@ -70,10 +70,6 @@ def kernel_padding(sizes: Sequence[int], window: Sequence[int], stride: Sequence
         missing = (-(-n // s) - 1) * s + k - n
         same.append((missing // 2, missing - missing // 2))
     return ("SAME", [(0, 0)] * len(sizes)) if list(pads) == same else ("VALID", pads)
-
-
-def int32_shape(shape: Sequence[Any]) -> Any:
-    return raw.Cast(x=shape_tensor(shape), DstT=tf.int32)
 
 
 # ------------------------------------------------------------------------------------------------------------ convolution
@@ -139,11 +135,11 @@ class Convolution:
     def input_gradient(self, g: Any, w: Any, batch: Any) -> Any:
         channels = w.shape[-2]
         if self.depthwise(channels):
-            sizes = int32_shape([batch, *self.padded, self.groups])
+            sizes = shape_tensor([batch, *self.padded, self.groups], "int32")
             filters = raw.Reshape(tensor=w, shape=constant([*self.extent, self.groups, -1]))
             found = raw.DepthwiseConv2dNativeBackpropInput(input_sizes=sizes, filter=filters, out_backprop=g, **self.options)
         else:
-            sizes = int32_shape([batch, *self.padded, channels])
+            sizes = shape_tensor([batch, *self.padded, channels], "int32")
             kernel = raw.Conv3DBackpropInputV2 if self.cubic else raw.Conv2DBackpropInput
             found = self.by_group(lambda a, b: kernel(input_sizes=sizes, filter=b, out_backprop=a, **self.options), g, w)
         return crop(found, self.pads, self.sizes)
@@ -194,22 +190,11 @@ class Pool:
 
     def __init__(self, node: Any, sizes: Sequence[int]) -> None:
         a = node.attrs
-        self.attrs = a
         self.rank = len(sizes) + 2
         dilation = a.get("dilation", (1,) * len(sizes))
-        self.true_sizes = sizes
-        self.outs, pads = pool_geometry(sizes, a["kernel_size"], a["stride"], a["padding"], dilation, a["ceil_mode"])
+        _, pads = pool_geometry(sizes, a["kernel_size"], a["stride"], a["padding"], dilation, a["ceil_mode"])
         self.sizes, window, stride, self.pads = wide(sizes), wide(a["kernel_size"]), wide(a["stride"]), wide(pads, (0, 0))
         self.options = {"ksize": [1, *window, 1], "strides": [1, *stride, 1], "padding": "VALID"}
-
-    def scale(self, dtype: str) -> Any:
-        """What makes the kernel's mean over padded windows the mean that is asked for; None where it is that already."""
-        a = self.attrs
-        weights = pool_weights(self.true_sizes, a["kernel_size"], a["stride"], a["padding"], self.outs, a["count_include_pad"], a["divisor_override"])
-        scale = np.asarray(weights) * math.prod(a["kernel_size"])
-        if (scale == 1.0).all():
-            return None
-        return constant(scale[..., None] if scale.ndim else scale, dtype)
 
 
 def _has_kernel(node: Node) -> bool:
@@ -261,23 +246,21 @@ def _(node: Any, g: Any, x: Any, values: Any, indices: Any) -> Any:
     return result(node, crop(found, pool.pads, pool.sizes), pool.rank)
 
 
-@lower("avg_pool", when=_has_kernel)
+def _plain(node: Node) -> bool:
+    return _has_kernel(node) and plain_average(*(node.attrs[name] for name in ("padding", "ceil_mode", "divisor_override")))
+
+
+@lower("avg_pool", when=_plain)
 def _(node: Any, x: Any) -> Any:
     pool = Pool(node, spatial(node))
-    y = raw.AvgPool(value=pad(image(node, x), pool.pads), **pool.options)
-    scale = pool.scale(x.dtype.name)
-    return result(node, y if scale is None else raw.Mul(x=y, y=scale), pool.rank)
+    return result(node, raw.AvgPool(value=image(node, x), **pool.options), pool.rank)
 
 
-@lower("avg_pool_gradient", when=_has_kernel)
+@lower("avg_pool_gradient", when=_plain)
 def _(node: Any, g: Any) -> Any:
-    pool = Pool(node, node.attrs["spatial"])
-    scale = pool.scale(g.dtype.name)
-    g = image(node, g) if scale is None else raw.Mul(x=image(node, g), y=scale)
-    padded = [n + lo + hi for n, (lo, hi) in zip(pool.sizes, pool.pads, strict=True)]
-    shape = node.shape
-    sizes = int32_shape([shape[0], *padded, shape[-1 if marked(node) else 1]])
-    return result(node, crop(raw.AvgPoolGrad(orig_input_shape=sizes, grad=g, **pool.options), pool.pads, pool.sizes), pool.rank)
+    pool, shape = Pool(node, node.attrs["spatial"]), node.shape
+    sizes = shape_tensor([shape[0], *pool.sizes, shape[-1 if marked(node) else 1]], "int32")
+    return result(node, raw.AvgPoolGrad(orig_input_shape=sizes, grad=image(node, g), **pool.options), pool.rank)
 
 
 # ------------------------------------------------------------------------------------------------------------- batch norm

@@ -11,12 +11,12 @@ from unimodel.backend import Store
 from unimodel.dim import Dim, Size
 from unimodel.errors import BackendError, UnimodelError, UnsupportedError
 from unimodel.graph import Graph, Input, Node, TensorSpec, Value
-from unimodel.ops.definition import Application, regions, value_and_grad_op
+from unimodel.ops.definition import regions, value_and_grad_op
 from unimodel.passes import channels_last, prepare
+from unimodel.passes.differentiate import rule_graph
 from unimodel.passes.layout import ELEMENTWISE, IMAGES, REDUCTIONS
-from unimodel.tracing import trace_body
 from unimodel_tensorflow.arrays import CPU, filters_axes, tf, weight_axes
-from unimodel_tensorflow.control import control
+from unimodel_tensorflow.control import control, open_shape
 from unimodel_tensorflow.images import lower
 from unimodel_tensorflow.kernels import raw
 from unimodel_tensorflow.ops import constant, transpose
@@ -131,21 +131,12 @@ class Writer:
 
     def resolve(self, attribute: Any) -> Any:
         if isinstance(attribute, tuple):
-            return tuple(self.resolve(a) for a in attribute)
+            return tuple(map(self.resolve, attribute))
         if not isinstance(attribute, Dim):
             return attribute
         if attribute not in self._sizes:
-            self._sizes[attribute] = self._number(attribute)
+            self._sizes[attribute] = attribute.evaluate(self.sizes)
         return self._sizes[attribute]
-
-    def _number(self, size: Dim) -> Any:
-        total = None
-        for symbols, coefficient in size.terms.items():
-            term = None if coefficient == 1 and symbols else constant(coefficient)
-            for symbol in symbols:
-                term = self.sizes[symbol] if term is None else raw.Mul(x=term, y=self.sizes[symbol])
-            total = term if total is None else raw.AddV2(x=total, y=term)
-        return total
 
     def tensor(self, value: Value) -> Any:
         found = self.values[value]
@@ -251,46 +242,21 @@ def with_core_gradient(writer: Writer, node: Node, inputs: Sequence[Any]) -> Seq
 
 def apply_rule(writer: Writer, node: Node, inputs: Sequence[Any], results: Sequence[Any], incoming: Sequence[Any]) -> list[Any]:
     """The gradients of a node's inputs by core's rule, None where there is none, written as ops."""
-    specs = [*node.specs, *(v.spec for v in node.outputs), *(v.spec for v in node.outputs if v.spec.is_float)]
-    rule = node.op.vjp_rule
-    if rule is None:
-        raise UnsupportedError(f"{node.op.name} has no gradient.", given=repr(node), remedy="wrap its input in um.ops.stop_gradient", source=node.source)
-    found: list[int] = []
-
-    def backward(tensors: Sequence[Any]) -> Any:
-        split = len(inputs) + len(results)
-        floats = iter(tensors[split:])
-        gradients = rule(
-            Application(node, tensors[: len(inputs)], tensors[len(inputs) : split]), *(next(floats) if v.spec.is_float else None for v in node.outputs)
-        )
-        gradients = gradients if isinstance(gradients, tuple) else (gradients,)
-        found.extend(i for i, g in enumerate(gradients) if g is not None)
-        return tuple(g for g in gradients if g is not None)
-
-    body = trace_body(backward, specs, node.outputs[0].spec.dtype)
-    answers: list[Any] = [None] * len(inputs)
-    for i, tensor in zip(found, writer.inline(body, [t for t in (*inputs, *results, *incoming) if t is not None]), strict=True):
-        answers[i] = tensor
-    return answers
+    body, places = rule_graph(node)
+    found = dict(zip(places, writer.inline(body, [t for t in (*inputs, *results, *incoming) if t is not None]), strict=True))
+    return [found.get(i) for i in range(len(inputs))]
 
 
 def signature(entry: Input) -> Any:
     """What a function takes for a batch input: symbolic sizes are open."""
-    return tf.TensorSpec([None if isinstance(s, Dim) else s for s in entry.spec.shape], tf.as_dtype(entry.spec.dtype))
+    return tf.TensorSpec(open_shape(entry.spec), tf.as_dtype(entry.spec.dtype))
 
 
-def sizes_of(batch: Sequence[Input], tensors: Sequence[Any]) -> dict[str, Any]:
-    """The number of each symbol as an int64 tensor, read off the batch."""
-    found: dict[str, Any] = {}
-    for entry, tensor in zip(batch, tensors, strict=False):  # host scalars may follow
-        for axis, size in enumerate(entry.spec.shape):
-            for symbol in size.symbols if isinstance(size, Dim) else ():
-                if symbol not in found and size == Dim.symbol(symbol):
-                    shape, place = raw.Shape(input=tensor, out_type=tf.int64), constant([axis], "int32")
-                    found[symbol] = raw.StridedSlice(
-                        input=shape, begin=place, end=constant([axis + 1], "int32"), strides=constant([1], "int32"), shrink_axis_mask=1
-                    )
-    return found
+def sizes_of(graph: Graph, tensors: Sequence[Any]) -> dict[str, Any]:
+    """The number of each symbol as an int64 tensor, read off the batch; host scalars may follow."""
+    given = dict(zip(graph.of_kind("batch"), tensors, strict=False))
+    shapes = {symbol: raw.Shape(input=given[entry], out_type=tf.int64) for symbol, (entry, _) in graph.places.items()}
+    return {symbol: raw.GatherV2(params=shapes[symbol], indices=constant(axis), axis=constant(0, "int32")) for symbol, (_, axis) in graph.places.items()}
 
 
 def native_module(graph: Graph, store: Store) -> Any:
@@ -309,7 +275,7 @@ def native_module(graph: Graph, store: Store) -> Any:
     class Native(tf.Module):
         @tf.function(input_signature=[signature(e) for e in batch], autograph=False)
         def __call__(self, *arguments: Any) -> Any:
-            writer = Writer(sizes_of(batch, arguments), [], functions)
+            writer = Writer(sizes_of(forward, arguments), [], functions)
             writer.values.update({value: variable.read_value() for value, variable in variables.items()})
             writer.values.update(zip((e.value for e in batch), arguments, strict=True))
             writer.write(forward.nodes)

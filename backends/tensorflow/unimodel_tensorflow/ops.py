@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from unimodel.backend import Lowerings, literal
-from unimodel.dim import product as size_of
-from unimodel.graph import FLOATS, Value
+from unimodel.graph import FLOATS
 from unimodel_tensorflow.arrays import tf
 from unimodel_tensorflow.kernels import raw
 
@@ -35,11 +34,20 @@ def constant(value: Any, dtype: str = "int64") -> Any:
     return known[key]
 
 
-def shape_tensor(shape: Sequence[Any]) -> Any:
+def number(size: Any) -> Any:
+    """A size as a tensor."""
+    return constant(size) if isinstance(size, int) else size
+
+
+def shape_tensor(shape: Sequence[Any], dtype: str = "int64") -> Any:
     """A shape some sizes of which are known at run time only."""
     if all(isinstance(s, int) for s in shape):
-        return constant(shape)
-    return raw.Pack(values=[constant(s) if isinstance(s, int) else s for s in shape])
+        return constant(shape, dtype)
+    return cast(raw.Pack(values=list(map(number, shape))), dtype)
+
+
+def cast(x: Any, dtype: str) -> Any:
+    return x if x.dtype.name == dtype else raw.Cast(x=x, DstT=tf.as_dtype(dtype))
 
 
 def reshape(x: Any, shape: Sequence[Any]) -> Any:
@@ -58,29 +66,29 @@ def transpose(x: Any, axes: Sequence[int]) -> Any:
 UNARY = {
     "negative": raw.Neg, "abs": raw.Abs, "sign": raw.Sign, "exp": raw.Exp, "expm1": raw.Expm1, "log": raw.Log, "log1p": raw.Log1p,
     "sqrt": raw.Sqrt, "sin": raw.Sin, "cos": raw.Cos, "tanh": raw.Tanh, "sigmoid": raw.Sigmoid, "logical_not": raw.LogicalNot, "square": raw.Square,
-    "asinh": raw.Asinh, "erfinv": raw.Erfinv, "erfc": raw.Erfc, "lgamma": raw.Lgamma, "digamma": raw.Digamma,
+    "asinh": raw.Asinh, "erfinv": raw.Erfinv, "erfc": raw.Erfc, "lgamma": raw.Lgamma, "digamma": raw.Digamma, "rsqrt": raw.Rsqrt,
+    "floor": raw.Floor, "ceil": raw.Ceil, "round": raw.Round, "isnan": raw.IsNan, "isfinite": raw.IsFinite,
 }  # fmt: skip  # a table reads better in rows
 BINARY = {
     "add": raw.AddV2, "subtract": raw.Sub, "multiply": raw.Mul, "true_divide": raw.RealDiv, "pow": raw.Pow, "logical_and": raw.LogicalAnd,
-    "logical_or": raw.LogicalOr, "logical_xor": raw.NotEqual, "equal": raw.Equal, "not_equal": raw.NotEqual,
-    "atan2": lambda x, y: raw.Atan2(y=x, x=y),
-}  # fmt: skip  # a table reads better in rows
-ORDER = {
-    "maximum": raw.Maximum, "minimum": raw.Minimum, "less": raw.Less, "less_equal": raw.LessEqual,
-    "greater": raw.Greater, "greater_equal": raw.GreaterEqual,
+    "logical_or": raw.LogicalOr, "logical_xor": raw.NotEqual, "equal": raw.Equal, "not_equal": raw.NotEqual, "bitwise_and": raw.BitwiseAnd,
+    "maximum": raw.Maximum, "minimum": raw.Minimum, "less": raw.Less, "less_equal": raw.LessEqual, "greater": raw.Greater, "greater_equal": raw.GreaterEqual,
 }  # fmt: skip  # a table reads better in rows
 
 for _name, _kernel in UNARY.items():
     lower(_name)(lambda node, x, kernel=_kernel: kernel(x=x))
 for _name, _kernel in BINARY.items():
     lower(_name)(lambda node, x, y, kernel=_kernel: kernel(x=x, y=y))
-
-
-@lower(*ORDER)
-def _(node: Any, x: Any, y: Any) -> Any:
-    if x.dtype == tf.bool:  # TensorFlow has no order of booleans
-        return raw.Cast(x=ORDER[node.op.name](x=raw.Cast(x=x, DstT=tf.int32), y=raw.Cast(x=y, DstT=tf.int32)), DstT=tf.bool)
-    return ORDER[node.op.name](x=x, y=y)
+lower.calls(
+    atan2=lambda x, y: raw.Atan2(y=x, x=y),
+    where=lambda condition, x, y: raw.SelectV2(condition=condition, t=x, e=y),
+    stop_gradient=lambda x: raw.StopGradient(input=x),
+    cholesky_factor=lambda x: raw.Cholesky(input=x),
+    solve_square=lambda a, b: raw.MatrixSolve(matrix=a, rhs=b),
+    slogdet=lambda x: raw.LogMatrixDeterminant(input=x),
+    eigen_symmetric=lambda x: raw.SelfAdjointEigV2(input=x),
+    thin_qr=lambda x: raw.Qr(input=x),
+)
 
 
 # ------------------------------------------------------------------------------------------------------------- elementwise
@@ -93,7 +101,7 @@ def _(node: Any) -> Any:
 
 @lower("extent")
 def _(node: Any) -> Any:
-    return raw.Cast(x=node.attrs["dim"], DstT=tf.as_dtype(node.attrs["dtype"]))
+    return cast(node.attrs["dim"], node.attrs["dtype"])
 
 
 @lower("iota")
@@ -101,27 +109,12 @@ def _(node: Any) -> Any:
     start, stop, step, dtype = (node.attrs[k] for k in ("start", "stop", "step", "dtype"))
     if isinstance(start, (int, float)) and isinstance(stop, (int, float)):
         return constant(np.arange(start, stop, step).astype(dtype), dtype)
-    numbers = [constant(n) if isinstance(n, int) else n for n in (start, stop, step)]
-    return raw.Cast(x=raw.Range(start=numbers[0], limit=numbers[1], delta=numbers[2]), DstT=tf.as_dtype(dtype))
+    return cast(raw.Range(start=number(start), limit=number(stop), delta=number(step)), dtype)
 
 
 @lower("cast")
 def _(node: Any, x: Any) -> Any:
-    return raw.Cast(x=x, DstT=tf.as_dtype(node.attrs["dtype"]))
-
-
-@lower("floor", "ceil", "round")
-def _(node: Any, x: Any) -> Any:
-    if x.dtype.is_integer:
-        return x
-    return raw.Round(x=x) if node.op.name == "round" else {"floor": raw.Floor, "ceil": raw.Ceil}[node.op.name](x=x)
-
-
-@lower("isnan", "isfinite")
-def _(node: Any, x: Any) -> Any:
-    if not x.dtype.is_floating:
-        x = raw.Cast(x=x, DstT=tf.float32)
-    return raw.IsNan(x=x) if node.op.name == "isnan" else raw.IsFinite(x=x)
+    return cast(x, node.attrs["dtype"])
 
 
 @lower("erf")
@@ -146,62 +139,13 @@ def _(node: Any, x: Any, y: Any) -> Any:
     return raw.SelectV2(condition=zero, t=raw.RealDiv(x=x, y=y), e=raw.Round(x=raw.RealDiv(x=raw.Sub(x=x, y=rest), y=y)))
 
 
-@lower("where")
-def _(node: Any, condition: Any, x: Any, y: Any) -> Any:
-    full = node.outputs[0].spec.shape
-    shapes = [v.spec.shape for v in node.inputs]
-    if not full or any(s not in (full, ()) for s in shapes[1:]):
-        return raw.SelectV2(condition=condition, t=x, e=y)
-    # the kernel that does not broadcast is three times as fast, what it wants included
-    wide = x if shapes[1] == full else y
-    condition = (
-        condition if shapes[0] == full else raw.BroadcastTo(input=condition, shape=raw.Shape(input=wide) if full in shapes[1:] else shape_tensor(node.shape))
-    )
-    x, y = (_spread(v, t, wide, condition) if v.spec.shape == () else t for v, t in zip(node.inputs[1:], (x, y), strict=True))
-    return raw.Select(condition=condition, x=x, y=y)
-
-
-def _spread(value: Value, number: Any, wide: Any, condition: Any) -> Any:
-    """A number as a tensor of the result's shape."""
-    if wide.shape.rank and value.producer is not None and value.producer.attrs.get("value") == 0:
-        return raw.ZerosLike(x=wide)
-    return raw.Fill(dims=raw.Shape(input=condition), value=number)
-
-
-@lower("stop_gradient")
-def _(node: Any, x: Any) -> Any:
-    return raw.StopGradient(input=x)
-
-
 @lower("relu")
 def _(node: Any, x: Any) -> Any:
     # TensorFlow joins Relu with a convolution, product or batch norm before it into kernels that make 0 of NaN
     return raw.Maximum(x=x, y=constant(0, x.dtype.name))
 
 
-@lower("rsqrt")
-def _(node: Any, x: Any) -> Any:
-    return raw.Rsqrt(x=x)
-
-
-@lower("gelu", "gelu_gradient", when=lambda node: node.attrs["approximate"] == "tanh")
-def _(node: Any, *inputs: Any) -> Any:
-    # (1 + tanh(u)) / 2 is sigmoid(2 u): half the passes over memory, and no digits lost where x is negative
-    x, dtype = inputs[-1], inputs[-1].dtype.name
-    one, three = math.sqrt(8.0 / math.pi), math.sqrt(8.0 / math.pi) * 0.044715
-    square = raw.Square(x=x)
-    share = raw.Sigmoid(x=raw.Mul(x=x, y=raw.AddV2(x=raw.Mul(x=square, y=constant(three, dtype)), y=constant(one, dtype))))
-    if node.op.name == "gelu":
-        return raw.Mul(x=x, y=share)
-    slope = raw.AddV2(x=raw.Mul(x=square, y=constant(3.0 * three, dtype)), y=constant(one, dtype))
-    return raw.Mul(x=inputs[0], y=raw.AddV2(x=share, y=raw.SigmoidGrad(y=share, dy=raw.Mul(x=x, y=slope))))
-
-
-def _last_axis(node: Any) -> bool:
-    return bool(node.attrs["axis"] == node.inputs[0].spec.ndim - 1)
-
-
-@lower("log_softmax", when=_last_axis)
+@lower("log_softmax", when=lambda node: node.attrs["axis"] == node.outputs[0].spec.ndim - 1)
 def _(node: Any, x: Any) -> Any:
     return raw.LogSoftmax(logits=x)
 
@@ -219,8 +163,7 @@ def total(x: Any, axes: Sequence[int], keep_dims: bool = False) -> Any:
 
 @lower("sum", "prod", "max", "min", "all", "any")
 def _(node: Any, x: Any) -> Any:
-    dtype = tf.as_dtype(node.outputs[0].spec.dtype)
-    x = x if x.dtype == dtype else raw.Cast(x=x, DstT=dtype)
+    x = cast(x, node.outputs[0].spec.dtype)
     if node.op.name == "sum":
         return total(x, node.attrs["axis"], node.attrs["keepdims"])
     kernel = {"prod": raw.Prod, "max": raw.Max, "min": raw.Min, "all": raw.All, "any": raw.Any}[node.op.name]
@@ -234,15 +177,14 @@ def _(node: Any, x: Any) -> Any:
     found = kernel(input=x, dimension=axis)
     if x.dtype.is_floating:  # the first NaN is both largest and smallest, and the kernels pass over it
         nan = raw.IsNan(x=x)
-        first = raw.ArgMax(input=raw.Cast(x=nan, DstT=tf.int32), dimension=axis)
+        first = raw.ArgMax(input=cast(nan, "int32"), dimension=axis)
         found = raw.SelectV2(condition=raw.Any(input=nan, axis=axis), t=first, e=found)
     return raw.ExpandDims(input=found, axis=axis) if node.attrs["keepdims"] else found
 
 
 @lower("cumulative_sum")
 def _(node: Any, x: Any) -> Any:
-    dtype = tf.as_dtype(node.outputs[0].spec.dtype)
-    return raw.Cumsum(x=x if x.dtype == dtype else raw.Cast(x=x, DstT=dtype), axis=constant(node.attrs["axis"], "int32"))
+    return raw.Cumsum(x=cast(x, node.outputs[0].spec.dtype), axis=constant(node.attrs["axis"], "int32"))
 
 
 # ------------------------------------------------------------------------------------------------------------ manipulation
@@ -304,16 +246,8 @@ def _(node: Any, g: Any, indices: Any) -> Any:
     axis, rank = node.attrs["axis"], node.inputs[1].spec.ndim
     if axis:
         g = transpose(g, [*range(axis, axis + rank), *range(axis), *range(axis + rank, g.shape.rank)])
-    found = raw.UnsortedSegmentSum(data=g, segment_ids=indices, num_segments=_number(node.attrs["size"]))
+    found = raw.UnsortedSegmentSum(data=g, segment_ids=indices, num_segments=number(node.attrs["size"]))
     return transpose(found, [*range(1, axis + 1), 0, *range(axis + 1, found.shape.rank)]) if axis else found
-
-
-def _number(size: Any) -> Any:
-    return constant(size) if isinstance(size, int) else size
-
-
-def _like(x: Any, number: float) -> Any:
-    return constant(number, x.dtype.name)
 
 
 def _to_last(x: Any, axis: int) -> Any:
@@ -323,35 +257,25 @@ def _to_last(x: Any, axis: int) -> Any:
     return transpose(x, axes) if axis != axes[axis] else x
 
 
-@lower("bitwise_and")
-def _(node: Any, x: Any, y: Any) -> Any:
-    return (raw.LogicalAnd if x.dtype == tf.bool else raw.BitwiseAnd)(x=x, y=y)
-
-
 @lower("arg_sort")
 def _(node: Any, x: Any) -> Any:
-    axis, nan = node.attrs["axis"], None
-    x = _to_last(x, axis)
-    if x.dtype.is_floating:  # the kernel has no place for NaN, which is the largest
-        nan = raw.IsNan(x=x)
-        x = raw.SelectV2(condition=nan, t=_like(x, math.inf), e=x)
-    order = _largest_first(x, node)
-    if nan is not None:  # once more, by whether they are NaN: infinities stay in their places
-        again = _largest_first(raw.GatherV2(params=raw.Cast(x=nan, DstT=tf.int32), indices=order, axis=_last(x), batch_dims=x.shape.rank - 1), node)
-        order = raw.GatherV2(params=order, indices=again, axis=_last(x), batch_dims=x.shape.rank - 1)
-    return _to_last(raw.Cast(x=order, DstT=tf.int64), axis)
+    axis = node.attrs["axis"]
+    keys = _to_last(_ordinal(x), axis)  # of the largest; of equals the kernel takes the first first
+    keys = keys if node.attrs["descending"] else raw.Invert(x=keys)  # -1 - x, which has no overflow
+    order = raw.TopKV2(input=keys, k=cast(number(node.size(node.inputs[0].spec.shape[axis])), "int32"), sorted=True).indices
+    return _to_last(cast(order, "int64"), axis)
 
 
-def _last(x: Any) -> Any:
-    return constant(x.shape.rank - 1, "int32")
-
-
-def _largest_first(x: Any, node: Any) -> Any:
-    """Indices along the last axis in the node's order, which the kernel knows only downwards; of equals the first comes first."""
-    x = raw.Cast(x=x, DstT=tf.int32) if x.dtype == tf.bool else x
-    if not node.attrs["descending"]:
-        x = raw.Neg(x=x) if x.dtype.is_floating else raw.Invert(x=x)  # -1 - x, which has no overflow
-    return raw.TopKV2(input=x, k=raw.Cast(x=_number(node.size(node.inputs[0].spec.shape[node.attrs["axis"]])), DstT=tf.int32), sorted=True).indices
+def _ordinal(x: Any) -> Any:
+    """Integers in the order of ``x``: a float's bits, those of negative ones turned around, the zeros as one, and NaN as the largest."""
+    if not x.dtype.is_floating:
+        return cast(x, "int32") if x.dtype == tf.bool else x
+    x = x if x.dtype == tf.float64 else cast(x, "float32")
+    for odd, plain in ((raw.Equal(x=x, y=constant(0, x.dtype.name)), 0.0), (raw.IsNan(x=x), math.nan)):
+        x = raw.SelectV2(condition=odd, t=constant(plain, x.dtype.name), e=x)
+    bits = raw.Bitcast(input=x, type=tf.int64 if x.dtype == tf.float64 else tf.int32)
+    turned = raw.BitwiseXor(x=bits, y=constant(bits.dtype.max, bits.dtype.name))
+    return raw.SelectV2(condition=raw.Less(x=bits, y=constant(0, bits.dtype.name)), t=turned, e=bits)
 
 
 @lower("take_along_axis")
@@ -359,22 +283,6 @@ def _(node: Any, x: Any, indices: Any) -> Any:
     axis, last = node.attrs["axis"], x.shape.rank - 1
     found = raw.GatherV2(params=_to_last(x, axis), indices=_to_last(indices, axis), axis=constant(last, "int32"), batch_dims=last)
     return _to_last(found, axis)
-
-
-@lower("take_along_axis_gradient")
-def _(node: Any, g: Any, indices: Any) -> Any:
-    axis, size = node.attrs["axis"], _number(node.attrs["size"])
-    g, indices = _to_last(g, axis), _to_last(indices, axis)
-    sizes = list(node.inputs[0].spec.shape)
-    sizes[axis], sizes[-1] = sizes[-1], sizes[axis]
-    if sizes[-1] == 1:  # one index a row, as in cross-entropy: no need to add up
-        here = raw.Equal(x=raw.Range(start=_like(indices, 0), limit=raw.Cast(x=size, DstT=indices.dtype), delta=_like(indices, 1)), y=indices)
-        return _to_last(raw.SelectV2(condition=here, t=g, e=_like(g, 0)), axis)
-    rows = _number(node.size(size_of(sizes[:-1])))
-    first = raw.Range(start=constant(0), limit=raw.Mul(x=rows, y=size), delta=size)
-    places = raw.AddV2(x=reshape(raw.Cast(x=indices, DstT=tf.int64), (rows, sizes[-1])), y=raw.ExpandDims(input=first, axis=constant(1, "int32")))
-    found = raw.UnsortedSegmentSum(data=reshape(g, (rows, sizes[-1])), segment_ids=places, num_segments=raw.Mul(x=rows, y=size))
-    return _to_last(reshape(found, [*map(node.size, sizes[:-1]), node.attrs["size"]]), axis)
 
 
 # ----------------------------------------------------------------------------------------------------------- linear algebra
@@ -391,39 +299,16 @@ def _(node: Any, x: Any) -> Any:
     return u, s, transpose(v, [*range(v.shape.rank - 2), v.shape.rank - 1, v.shape.rank - 2])
 
 
-lower.calls(
-    cholesky_factor=lambda x: raw.Cholesky(input=x),
-    solve_square=lambda a, b: raw.MatrixSolve(matrix=a, rhs=b),
-    slogdet=lambda x: raw.LogMatrixDeterminant(input=x),
-    eigen_symmetric=lambda x: raw.SelfAdjointEigV2(input=x),
-    thin_qr=lambda x: raw.Qr(input=x),
-)
-
-
 @lower("matmul")
 def _(node: Any, *_: Any) -> Any:
     left, right = (v.spec.ndim for v in node.inputs)
     (x, flip_x), (y, flip_y) = node.matrix(0), node.matrix(1)
-    x = raw.ExpandDims(input=x, axis=constant(0, "int32")) if left == 1 else x
-    y = raw.ExpandDims(input=y, axis=constant(1, "int32")) if right == 1 else y
-    inner = node.inputs[1].spec.shape[0]
+    inner = node.inputs[1].spec.shape[-2]
     if left > 2 and right == 2 and not flip_x and isinstance(inner, int):  # a stack times one matrix is one tall product
         return reshape(raw.MatMul(a=raw.Reshape(tensor=x, shape=constant([-1, inner])), b=y, transpose_b=flip_y), node.shape)
-    if max(left, right) <= 2:
-        found = raw.MatMul(a=x, b=y, transpose_a=flip_x, transpose_b=flip_y)
-    else:
-        found = raw.BatchMatMulV2(x=x, y=y, adj_x=flip_x, adj_y=flip_y)
-    return raw.Squeeze(input=found, axis=[-2] * (left == 1) + [-1] * (right == 1)) if 1 in (left, right) else found
-
-
-@lower("linear")
-def _(node: Any, x: Any, weight: Any, bias: Any) -> Any:
-    rank = x.shape.rank
-    if rank != 2:
-        x = raw.Reshape(tensor=x, shape=constant([-1, node.inputs[1].spec.shape[1]]))
-    y = raw.MatMul(a=x, b=weight, transpose_b=True)
-    y = y if bias is None else raw.BiasAdd(value=y, bias=bias)
-    return y if rank == 2 else reshape(y, node.shape)
+    if left == right == 2:
+        return raw.MatMul(a=x, b=y, transpose_a=flip_x, transpose_b=flip_y)
+    return raw.BatchMatMulV2(x=x, y=y, adj_x=flip_x, adj_y=flip_y)
 
 
 # -------------------------------------------------------------------------------------------------------- recurrent layers
@@ -432,8 +317,6 @@ def _(node: Any, x: Any, weight: Any, bias: Any) -> Any:
 @lower("split_sizes")
 def _(node: Any, x: Any) -> Any:
     sizes, axis = node.attrs["sizes"], constant(node.attrs["axis"], "int32")
-    if len(set(sizes)) == 1:
-        return raw.Split(axis=axis, value=x, num_split=len(sizes))
     return raw.SplitV(value=x, size_splits=constant(sizes), axis=axis, num_split=len(sizes))
 
 

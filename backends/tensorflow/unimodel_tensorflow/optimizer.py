@@ -9,38 +9,24 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from unimodel.graph import Graph, Input, Node, Value
+from unimodel.graph import Graph, Node, Value
+from unimodel.passes.in_place import RENEWED
 from unimodel_tensorflow.arrays import tf
 from unimodel_tensorflow.kernels import raw
 from unimodel_tensorflow.model import View, Writer
 from unimodel_tensorflow.ops import constant, lower
 
-STATE = {"sgd_update": (0, 4), "adam_update": (0, 2, 3)}
-"""Updates that are carried out in place, and which of their inputs are the old values of their results."""
-
 
 def _ends(node: Node) -> bool:
     """Whether an update is of a variable's value, in a form that is carried out in place, and nothing is computed from its results."""
-    special = node.attrs.get("nesterov") or len(node.outputs) > len(STATE[node.op.name])
+    special = node.attrs.get("nesterov") or len(node.outputs) > 3  # three with Adam, four with AMSGrad
     return not special and node.inputs[0] is not None and node.inputs[0].producer is None and not any(v.users for v in node.outputs)
 
 
-@lower(*STATE, when=_ends)
+@lower(*RENEWED, when=_ends)
 def _(node: View, *inputs: Any) -> Any:
     found = node.decomposed(node.specs, *inputs)
     return found if len(node.outputs) > 1 else found[0]
-
-
-def in_place(graph: Graph) -> dict[Node, Sequence[Value]]:
-    """The updates that are carried out in place, with the old values of the states they change."""
-    new: dict[Value, Input] = {value: entry for entry, value in graph.updates}
-    found = {}
-    for node in graph.nodes:
-        if node.op.name in STATE and all(v in new and v not in graph.outputs for v in node.outputs):
-            old = [node.inputs[i] for i in STATE[node.op.name]][: len(node.outputs)]
-            if old == [new[v].value for v in node.outputs]:
-                found[node] = old
-    return found
 
 
 def carry_out(graph: Graph, writer: Writer, handles: Mapping[Value, Any], kernels: Mapping[Node, Sequence[Value]], filters: Collection[Value]) -> None:

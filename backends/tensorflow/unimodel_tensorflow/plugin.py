@@ -14,16 +14,16 @@ from unimodel.passes import channels_last, prepare
 from unimodel.passes.layout import IMAGES
 from unimodel.plugins import hookimpl
 from unimodel.regions import every_node
-from unimodel_tensorflow.arrays import CPU, VariableStore, spare_accelerators, tf, to_numpy
-from unimodel_tensorflow.model import native_module, refuse_under_xla
+from unimodel_tensorflow.arrays import VariableStore, spare_accelerators, tf, to_numpy, to_tensor
+from unimodel_tensorflow.model import CORE_GRADIENT, native_module, refuse_under_xla
 from unimodel_tensorflow.ops import lower
 from unimodel_tensorflow.trainer import Program
 
 
 def lowers_for_tape(node: Node) -> bool:
     """What stays whole where TensorFlow differentiates: not the kernels that it differentiates with respect to some inputs only, or not at all."""
-    primitive = not node.op.composite and node.op is not checkpoint_op
-    return primitive or (lower.accepts(node) and not node.op.name.endswith(("_gradient", "_inference")))
+    whole = node.op.name in CORE_GRADIENT or not node.op.name.endswith(("_gradient", "_inference"))
+    return lower.accepts(node) and whole if node.op.composite else node.op is not checkpoint_op
 
 
 class TensorFlowBackend(Backend):
@@ -49,8 +49,7 @@ class TensorFlowBackend(Backend):
         return str(tf.__version__)
 
     def from_numpy(self, array: np.ndarray) -> Any:
-        with tf.device(CPU):
-            return tf.constant(array)
+        return to_tensor(array)
 
     def to_numpy(self, array: Any) -> np.ndarray:
         return to_numpy(array)

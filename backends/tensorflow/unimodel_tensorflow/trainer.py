@@ -21,16 +21,18 @@ import numpy as np
 
 from unimodel.backend import Executable
 from unimodel.dim import Dim
-from unimodel.errors import BackendError, ShapeError
+from unimodel.errors import BackendError
 from unimodel.graph import Graph, Node
+from unimodel.passes.in_place import in_place
 from unimodel.passes.layout import IMAGES
 from unimodel.regions import every_node, has_control_flow
-from unimodel_tensorflow.arrays import CPU, VariableStore, filters_axes, tf, to_numpy
+from unimodel_tensorflow.arrays import CPU, VariableStore, filters_axes, tf, to_numpy, to_tensor
+from unimodel_tensorflow.control import rounds
 from unimodel_tensorflow.images import used_as_filters
 from unimodel_tensorflow.kernels import raw
 from unimodel_tensorflow.model import Writer, signature, sizes_of
 from unimodel_tensorflow.ops import constant
-from unimodel_tensorflow.optimizer import carry_out, in_place
+from unimodel_tensorflow.optimizer import carry_out
 
 SMALL = 1 << 16
 """Up to so many numbers of state, and without images, a step is a round of a loop."""
@@ -38,12 +40,6 @@ REMEMBERED = 256
 """The shapes of so many batches are known to be right without looking again."""
 
 Arrays = Sequence[np.ndarray]
-
-
-def fixed(array: np.ndarray) -> Any:
-    """What may be given to a function many times."""
-    with tf.init_scope(), tf.device(CPU):
-        return tf.constant(array)
 
 
 class Call:
@@ -127,13 +123,13 @@ class Program(Executable):
         self._filters = {e.value for e in self._state if e.name in store.filters}
         self._kernels = {node: old for node, old in in_place(graph).items() if len({v in self._filters for v in old}) == 1}
         self._dtypes = [np.dtype(e.spec.dtype) for e in self._batch]
+        self._check = functools.lru_cache(REMEMBERED)(lambda shapes: graph.sizes(dict(zip((e.name for e in self._batch), shapes, strict=True))))
         self._scalar_dtype = self._scalars[0].spec.dtype if self._scalars else ""
-        self._known: set[Any] = set()
-        self._one, self._numbers = fixed(np.array(1, "int32")), ([math.nan], None)
+        self._one, self._numbers = to_tensor(np.array(1, "int32")), ([math.nan], None)
         """Inputs that mostly stay as they are: how many steps, and the scalars of the last one."""
         self._journal: list[Node] = []
         self._functions: list[Any] = []
-        self._compiled_shape: Any = None
+        self._compiled_shapes: Any = None
         self._images = any(n.op.name in IMAGES for n in every_node(graph))
         small = sum(int(v.shape.num_elements()) for v in self._variables) <= SMALL and not self._images
         self.looped = small and compiler == "none"
@@ -156,7 +152,7 @@ class Program(Executable):
 
     def _write(self, arguments: Sequence[Any], handles: Sequence[Any], xla: bool = False) -> list[Any]:
         """The graph's ops, with these arguments and these variables."""
-        writer = Writer(sizes_of(self._batch, arguments), self._journal, self._functions, xla)
+        writer = Writer(sizes_of(self.graph, arguments), self._journal, self._functions, xla)
         state = [e.value for e in self._state]
         for value, handle in zip(state, handles, strict=True):
             read, filters = raw.ReadVariableOp(resource=handle, dtype=tf.as_dtype(value.spec.dtype)), value in self._filters
@@ -172,47 +168,33 @@ class Program(Executable):
         return outputs
 
     def _steps(self, count: Any, *stacks: Any) -> list[Any]:
-        specs = [v.spec for v in self.graph.outputs]
-        first, split = 2 + len(specs), 2 + len(specs) + len(stacks)
-
-        def more(place: Any, count: Any, *_: Any) -> Any:
-            return raw.Less(x=place, y=count)
-
-        def once(place: Any, count: Any, *carried: Any) -> list[Any]:
-            lists, stacks, handles = carried[: first - 2], carried[first - 2 : split - 2], carried[split - 2 :]
-            results = self._write([raw.GatherV2(params=s, indices=place, axis=constant(0, "int32")) for s in stacks], handles)
-            lists = [raw.TensorListSetItem(input_handle=a, index=place, item=t) for a, t in zip(lists, results, strict=True)]
-            return [raw.AddV2(x=place, y=constant(1, "int32")), count, *lists, *stacks, *handles]
-
-        forms = [(constant([-1 if isinstance(s, Dim) else s for s in spec.shape], "int32"), tf.as_dtype(spec.dtype)) for spec in specs]
-        lists = [raw.TensorListReserve(element_shape=shape, num_elements=count, element_dtype=dtype) for shape, dtype in forms]
-        carried = [constant(0, "int32"), count, *lists, *stacks, *(v.handle for v in self._variables)]
-        specs_carried = [tf.TensorSpec(t.shape, t.dtype, f"carried{i}") for i, t in enumerate(carried)]
-        self._loop = [tf.function(f, autograph=False).get_concrete_function(*specs_carried) for f in (more, once)]
-        found = raw.While(input=carried, cond=self._loop[0], body=self._loop[1], output_shapes=[s.shape for s in specs_carried])
-        return [raw.TensorListStack(input_handle=a, element_shape=s, element_dtype=d) for a, (s, d) in zip(found[2:first], forms, strict=True)]
+        forms = [(constant([-1 if isinstance(s, Dim) else s for s in v.spec.shape], "int32"), tf.as_dtype(v.spec.dtype)) for v in self.graph.outputs]
+        given = [], stacks, [v.handle for v in self._variables]
+        return rounds(self._functions, count, given, lambda _, slices, handles: self._write(slices, handles), forms)
 
     # running
     def run(self, batch: Arrays, scalars: Sequence[float]) -> Any:
-        shape = self._check(batch)
+        shapes = tuple([a.shape for a in batch])
+        self._check(shapes)
         arrays: list[Any] = [np.array(a, d) for a, d in zip(batch, self._dtypes, strict=True)]  # copies: the caller may overwrite theirs
         if self.looped:
             arrays = [self._one, *[a[None] for a in arrays]]
         if self._scalars:
             if scalars != self._numbers[0]:
-                self._numbers = list(scalars), fixed(np.array([scalars] if self.looped else scalars, self._scalar_dtype))
+                self._numbers = list(scalars), to_tensor(np.array([scalars] if self.looped else scalars, self._scalar_dtype))
             arrays.append(self._numbers[1])
         if self.looped:
             return Stacked(self._call(arrays, self._function)), 0
-        if self.compiler == "xla" and self._compiled_shape is None:
-            self._compiled_shape = shape
-        return self._call(arrays, self._first if self.compiler == "none" or self._compiled_shape == shape else self._function)
+        if self.compiler == "xla" and self._compiled_shapes is None:
+            self._compiled_shapes = shapes
+        return self._call(arrays, self._first if self.compiler == "none" or self._compiled_shapes == shapes else self._function)
 
     def run_many(self, batches: Sequence[Arrays], scalars: Sequence[Sequence[float]]) -> list[Any]:
         if not self.looped:
             return super().run_many(batches, scalars)
         handles: list[Any] = []
-        for _, same in itertools.groupby(zip(batches, scalars, strict=True), lambda step: self._check(step[0])):  # another size is another stack
+        for shapes, same in itertools.groupby(zip(batches, scalars, strict=True), lambda step: tuple([a.shape for a in step[0]])):  # one stack
+            self._check(shapes)
             group, numbers = zip(*same, strict=True)
             arrays = [np.array(len(group), "int32"), *(np.array(a, d) for a, d in zip(zip(*group, strict=True), self._dtypes, strict=True))]
             if self._scalars:
@@ -244,22 +226,3 @@ class Program(Executable):
             remedy="look at this step's data; state may have been updated in part",
             source=None if node is None else node.source,
         )
-
-    def _check(self, batch: Arrays) -> Any:
-        """A batch's shapes and dtypes, which fit: a traced function does not check them itself."""
-        key = tuple([(a.shape, a.dtype.char) for a in batch])
-        if key in self._known:
-            return key
-        sizes: dict[str, int] = {}
-        for entry, array, dtype in zip(self._batch, batch, self._dtypes, strict=True):
-            fits = array.ndim == entry.spec.ndim and np.can_cast(array.dtype, dtype, "same_kind")
-            for size, number in zip(entry.spec.shape, array.shape, strict=False):
-                if isinstance(size, Dim) and len(size.symbols) == 1 and size == Dim.symbol(*size.symbols):
-                    size = sizes.setdefault(*size.symbols, number)
-                fits = fits and (size.evaluate(sizes) if isinstance(size, Dim) else size) == number
-            if not fits:
-                raise ShapeError(f"{entry.name} is not what the program was compiled for.", expected=str(entry.spec), given=f"{array.dtype} {array.shape}")
-        if len(self._known) >= REMEMBERED:
-            self._known.clear()
-        self._known.add(key)
-        return key
