@@ -235,6 +235,26 @@ def test_a_script_that_never_trains_is_wrong_usage(tmp_path: Path, source: str) 
     assert result.stderr.count("idle.py: the reference") == 1  # the first look is enough
 
 
+def test_a_script_takes_its_own_options_and_says_how_many_samples_a_second(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT.replace("sys.argv[1]", "sys.argv[sys.argv.index('--epochs') + 1]"))
+    found = by_label(measured(script, "--epochs", "3", "--backends", "numpy", "--quick"))["numpy"]
+    assert found["batch_size"] is None and found["per_second"] * found["seconds"] == pytest.approx(10)
+    result = bench("regression", "--epochs", "3")
+    assert result.exit_code == 2 and "No such option: --epochs" in result.stderr
+
+
+def test_too_few_processes_are_said_to_be_too_few(record: tuple[dict[str, Any], Path]) -> None:
+    said = "1 process is too few to tell any two apart, whatever their ratio and its interval: 7 are needed (--processes 7)."
+    for file in ("printed.txt", "b.html", "b.md"):
+        assert said in " ".join((record[1] / file).read_text().split()), file
+    enough = json.loads(json.dumps(record[0]))
+    for entry in enough["unimodel"]["contestants"]:
+        if entry["ratio"] is not None:
+            entry["ratio"]["observations"] = 7
+    assert not list(text.too_few(enough))
+
+
 def test_one_process_has_no_interval(tmp_path: Path) -> None:
     result = bench("regression", "--backends", "numpy,twin", "--quick", "--processes", "1", "--seconds", "0.01")
     assert "99 % interval" not in result.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -183,6 +184,19 @@ def test_run_shows_a_script_s_error_as_python_does(tmp_path: Path) -> None:
         script.write_text(source)
         ours, theirs = python("-m", "unimodel", "run", script, "--backend", "numpy"), python(script)
         assert (ours.stderr, ours.returncode) == (theirs.stderr, theirs.returncode)
+
+
+def test_run_shows_what_unimodel_refuses_without_its_own_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.replace("um.nn.Linear(8, 1)", "um.nn.Linear(7, 1)"))
+    short = python("-m", "unimodel", "run", script, "--backend", "numpy")
+    whole = python("-m", "unimodel", "run", "--traceback", script, "--backend", "numpy")
+    assert short.returncode == whole.returncode == 1
+    assert short.stderr.startswith("Traceback (most recent call last):\n") and "ShapeError: linear" in short.stderr and "remedy:" in short.stderr
+    assert set(re.findall(r'File "(.*?)"', short.stderr)) == {str(script)} and short.stderr.count('File "') == 2  # the call of fit, and the line in forward
+    assert whole.stderr.count('File "') > 5 and whole.stderr.splitlines()[-4:] == short.stderr.splitlines()[-4:]
+    monkeypatch.setenv("UNIMODEL_TRACEBACK", "1")
+    assert python("-m", "unimodel", "run", script, "--backend", "numpy").stderr == whole.stderr
 
 
 def test_run_restores_what_it_changed(script: Path) -> None:

@@ -52,7 +52,7 @@ def page(record: Mapping[str, Any]) -> str:
     refused = list(text.left_out(record))
     if refused:
         parts.append("<h2>Not timed, or not fully compared</h2><ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in refused) + "</ul>")
-    faster = list(text.order(record))
+    faster = [*text.order(record), *text.too_few(record)]
     if faster:
         parts.append("<h2>Who is faster</h2><ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in faster) + "</ul>")
     groups = text.groups(record)

@@ -137,7 +137,7 @@ def _entry(session: Session, entry: Entry, base: str | None) -> dict[str, Any]:
     seconds = median(entry.observations)
     work = reference.get("inference_flops") if contestant.mode == "inference" else reference.get("flops")
     ceiling = max(session.ceilings, default=None)
-    size = contestant.batch_size
+    size = contestant.batch_size or first.get("samples")
     found |= {
         "seconds": seconds,
         "spread": spread(entry.observations),

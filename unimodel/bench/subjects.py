@@ -56,6 +56,12 @@ class Subject:
     def __post_init__(self) -> None:
         self._turn = itertools.cycle(self.batches)
 
+    @property
+    def samples(self) -> int | None:
+        """How many there are in a batch, where all batches have as many."""
+        lengths = {_length(batch) for batch in self.batches}
+        return lengths.pop() if len(lengths) == 1 else None
+
     def next_batch(self) -> Any:
         return next(self._turn)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from unimodel.bench.intervals import FEWEST
+
 COLUMNS = ("contestant", "median", "spread", "ratio", "99 % interval", "samples/s", "GFLOP/s", "first step", "peak memory", "apart")
 
 NARROW = 5
@@ -88,6 +90,17 @@ def order(record: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def too_few(record: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence where there were too few observations to call any difference one."""
+    counts = [e["ratio"]["observations"] for e in record["unimodel"]["contestants"] if e["ratio"] is not None and e["baseline"] != e["key"]]
+    if counts and min(counts) < FEWEST:
+        fewest = min(counts)
+        yield (
+            f"{fewest} process{'es are' if fewest > 1 else ' is'} too few to tell any two apart, whatever their ratio and its interval: "
+            f"{FEWEST} are needed (--processes {FEWEST})."
+        )
+
+
 def how(record: Mapping[str, Any]) -> Iterator[str]:
     """Sentences on how it was measured, and on what makes it doubtful."""
     found = record["unimodel"]
@@ -131,7 +144,7 @@ def show(record: Mapping[str, Any], wide: bool) -> None:
                 table.add_row(*(Text(line[i]) for i in used))
             console.print(table)
     narrower = [] if room == len(COLUMNS) else ["A terminal of 130 columns, --html and --markdown show more."]
-    for sentence in [*order(record), *left_out(record), *targets(record), *narrower, *how(record)]:
+    for sentence in [*order(record), *too_few(record), *left_out(record), *targets(record), *narrower, *how(record)]:
         console.print(Text(sentence))
 
 
@@ -141,6 +154,6 @@ def markdown(record: Mapping[str, Any], command: str | None = None) -> str:
     for name, entries in groups(record).items():
         for i, line in enumerate(rows(entries)):
             lines.append(f"| {name if i == 0 else ''} | " + " | ".join(line) + " |")
-    notes = [f"- {sentence}" for sentence in [*order(record), *left_out(record), *targets(record), *how(record)]]
+    notes = [f"- {sentence}" for sentence in [*order(record), *too_few(record), *left_out(record), *targets(record), *how(record)]]
     head = [f"`{command}`", ""] if command else []
     return "\n".join([*head, *lines, "", *notes, ""])

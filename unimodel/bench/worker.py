@@ -118,7 +118,7 @@ def _prepare(task: dict[str, Any], contestant: Any, subjects: dict[Any, Any]) ->
     else:
         subject = building.build_native(contestant)
     built = time.perf_counter()
-    found: dict[str, Any] = {"phases": {"build": built - start - (subject.preparing if shared is None else 0.0)}}
+    found: dict[str, Any] = {"phases": {"build": built - start - (subject.preparing if shared is None else 0.0)}, "samples": subject.samples}
     if shared is None:
         found["hashes"] = {"weights": building.fingerprint(subject.weights), "data": building.fingerprint([a for b in subject.batches for a in _leaves(b)])}
         began = time.perf_counter()

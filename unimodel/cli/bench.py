@@ -31,7 +31,9 @@ def bench(
     workloads: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="WORKLOAD", show_default=False, help="Names of workloads, or one script of yours with its arguments; regression mlp cnn gpt if left out."
+            metavar="WORKLOAD",
+            show_default=False,
+            help="Names of workloads, or one script of yours with its arguments (after -- also those that are options of this command); regression mlp cnn gpt if left out.",
         ),
     ] = None,
     backends: Annotated[
@@ -98,7 +100,8 @@ def bench(
     Every measurement is a fresh process, pinned to its cores, with fixed threads; contestants take turns, A B C, then C B A. A process counts once, with its
     median; ratios come with a 99 % bootstrap interval over processes. A backend that does not agree is reported and not timed.
 
-    A WORKLOAD may be a script: it runs until its first Trainer trains, and that Trainer's step is timed on the script's own first batches.
+    A WORKLOAD may be a script: it runs until its first Trainer trains, and that Trainer's step is timed on the script's own first batches. What is no option of
+    bench is the script's, as in bench mine.py --epochs 2.
 
     Exit status: 0 if all were timed (and --against found nothing slower beyond noise), 1 if something failed, disagreed or became slower, 2 for wrong usage.
     """
@@ -156,6 +159,9 @@ def _what(words: list[str], known: list[str]) -> tuple[str | None, tuple[str, ..
         if not Path(words[0]).is_file():
             refuse(f"there is no script {words[0]}.")
         return words[0], tuple(words[1:]), []
+    options = [word for word in words if word.startswith("-")]
+    if options:
+        refuse(f"No such option: {options[0]}\n  expected: options of this command (--help lists them), or, after the path of a script, the script's own")
     if words == ["all"]:
         return None, (), known
     wrong = [word for word in words if word not in known]

@@ -15,6 +15,9 @@ _INTERRUPTED = 130
 def run(
     script: Script,
     backend: Annotated[str, typer.Option("--backend", metavar="NAME", callback=known, show_default=False, help="The backend to run it on.")],
+    traceback: Annotated[
+        bool, typer.Option("--traceback", envvar="UNIMODEL_TRACEBACK", help="Where unimodel refuses something, show its own lines too, not only the script's.")
+    ] = False,
     arguments: Arguments = None,
 ) -> None:
     """Run SCRIPT so that all its Trainers use one backend.
@@ -28,5 +31,5 @@ def run(
         except SystemExit as stop:
             raise typer.Exit(exit_status(stop)) from stop
         except BaseException as error:
-            show_error(error, script)
+            show_error(error, script, everything=traceback)
             raise typer.Exit(_INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1) from error

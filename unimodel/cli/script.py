@@ -15,7 +15,7 @@ import typer
 
 from unimodel import plugins
 from unimodel.cli.console import explain
-from unimodel.errors import PluginError, UnimodelError
+from unimodel.errors import PluginError, UnimodelError, user_code
 from unimodel.recording import Recording, StopRecording, recorded
 
 Script = Annotated[Path, typer.Argument(metavar="SCRIPT", exists=True, dir_okay=False, show_default=False, help="A Python script that trains.")]
@@ -94,10 +94,22 @@ def describe(error: BaseException, script: Path) -> str:
     return f"{type(error).__name__}: {error}" + (f" ({place})" if place else "")
 
 
-def show_error(error: BaseException, script: Path) -> None:
-    """As Python shows it, without the frames that are ours."""
+def show_error(error: BaseException, script: Path, everything: bool = True) -> None:
+    """As Python shows it, from the script on. Unless ``everything`` is asked for, an error of unimodel's, which says all there is to know, comes without the
+    lines that are not the user's, and without what it was made of."""
     trace = own_traceback(error, script)
+    if isinstance(error, UnimodelError) and not everything:
+        trace = _of_the_user(trace)
+        error.__cause__, error.__suppress_context__ = None, True
     sys.excepthook(type(error), error.with_traceback(trace), trace)
+
+
+def _of_the_user(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback without the lines of unimodel, of backends and of Python's own library."""
+    if trace is None:
+        return None
+    rest = _of_the_user(trace.tb_next)
+    return TracebackType(rest, trace.tb_frame, trace.tb_lasti, trace.tb_lineno) if user_code(trace.tb_frame.f_code.co_filename) else rest
 
 
 def exit_status(stop: SystemExit) -> int:
