@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import math
 import os
@@ -144,6 +145,19 @@ def test_backends_json_has_the_documented_shape() -> None:
         "status": "installed",
         "error": None,
     }
+
+
+def test_backends_shows_the_version_of_what_a_backend_of_another_name_is_made_of(tmp_path: Path, twins: Path) -> None:
+    def version(distribution: str) -> str:
+        rows = json.loads(invoke("backends", "--json").stdout)["backends"]
+        return next(str(row["framework_version"]) for row in rows if row["distribution"] == distribution)
+
+    assert version("unimodel-twin") == "None" and "not checked" in invoke("backends").stdout  # its metadata names nothing that it needs
+    (metadata,) = twins.glob("unimodel_twin-*/METADATA")
+    metadata.write_text(metadata.read_text() + 'Requires-Dist: unimodel\nRequires-Dist: numpy>=1.24\nRequires-Dist: pytest ; extra == "test"\n')
+    assert version("unimodel-twin") == np.__version__
+    metadata.write_text(metadata.read_text() + "Requires-Dist: rich>=1\n")
+    assert version("unimodel-twin") == importlib.metadata.version("rich")
 
 
 def test_no_backend_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

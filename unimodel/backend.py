@@ -20,6 +20,7 @@ import numpy as np
 
 from unimodel.errors import BackendError, Source, UnsupportedError
 from unimodel.graph import Array, Graph, Node
+from unimodel.names import closest
 from unimodel.ops.definition import CONTROL_FLOW, catalogue, regions
 from unimodel.passes import prepare
 from unimodel.regions import bodies
@@ -92,7 +93,13 @@ class Lowerings:
         def register(function: Lowering) -> Lowering:
             for name in names:
                 if name not in catalogue:
-                    raise BackendError(f"a lowering names the op {name!r}, which the catalogue does not have.")
+                    meant = closest(name, catalogue)
+                    raise BackendError(
+                        f"a lowering names the op {name!r}, which the catalogue does not have.",
+                        expected="the name of an op of um.ops.catalogue",
+                        given=name,
+                        remedy=f"did you mean {meant!r}?" if meant else "list(um.ops.catalogue) gives them all",
+                    )
                 self._table[name] = function
                 if when is not None:
                     self._conditions[name] = when

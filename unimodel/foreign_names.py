@@ -145,7 +145,7 @@ FOREIGN: dict[str, dict[str, str]] = {
     "Model": {
         **dict.fromkeys(("cuda", "cpu", "to", "device"), _DEVICE),
         **dict.fromkeys(("half", "double", "float", "bfloat16"), "um.Trainer(net, ..., precision=…) chooses dtypes: 'float32', 'float64', 'bf16-mixed' …"),
-        "register_buffer": "assign it: self.name = um.Buffer(array), and set it with self.name.assign(value) in forward",
+        "register_buffer": "assign it: self.name = um.Buffer(array), and self.name = value in forward sets it",
         "register_parameter": "assign it: self.name = um.Parameter(shape)",
         **dict.fromkeys(("register_module", "add_module"), "assign it: self.name = layer; or keep layers in um.nn.ModuleList or um.nn.ModuleDict"),
         **dict.fromkeys(("zero_grad", "backward"), _GRADIENTS),

@@ -20,7 +20,7 @@ import pluggy
 
 from unimodel import hookspecs
 from unimodel.backend import API_VERSION, Backend
-from unimodel.errors import PluginError, is_not_user_code
+from unimodel.errors import PluginError, UnimodelError, is_not_user_code
 from unimodel.names import closest
 
 if TYPE_CHECKING:
@@ -152,6 +152,14 @@ def _import(plugin: Plugin) -> type[Backend]:
             remedy=f"pip install --force-reinstall {plugin.distribution}"
             if itself
             else f"pip install --upgrade {plugin.distribution} (or the framework itself: pip install {missing})",
+        ) from error
+    except UnimodelError as error:  # it says itself what is wrong with the backend
+        raise PluginError(
+            f"{who} failed while it was imported: {error.message}",
+            expected=error.expected,
+            given=error.given,
+            remedy=error.remedy,
+            source=error.source,
         ) from error
     except (Exception, SystemExit) as error:
         others = ", ".join(n for n in names() if n != plugin.name)

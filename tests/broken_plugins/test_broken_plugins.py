@@ -23,6 +23,7 @@ PLUGINS = Path(__file__).with_name("plugins")
 
 CAUSES = {
     "broken_import": ["failed while it was imported", "libframework.so: cannot open shared object file", "choose another backend"],
+    "broken_lowering": ["failed while it was imported: a lowering names the op 'sqroot'", "did you mean 'sqrt'?"],
     "broken_missing_framework": ["a module it needs is missing", "pip install framework_that_nobody_installed"],
     "broken_exit": ["failed while it was imported", "this machine is not supported"],
     "broken_hook_name": ["does not implement the hook", "unimodel_bakcend"],

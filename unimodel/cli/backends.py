@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -80,11 +81,12 @@ def _row(plugin: Plugin, every: list[Plugin]) -> Row:
         status = "duplicate name"
     else:
         status = "installed"
-    return Row(plugin.name, plugin.distribution, plugin.version, plugin.api, installed_framework(plugin.name), None, status)
+    return Row(plugin.name, plugin.distribution, plugin.version, plugin.api, installed_framework(plugin.name, plugin.distribution), None, status)
 
 
-def installed_framework(backend: str) -> str | None:
-    """The version of the distribution that is called like the backend, or brings a package of its name: the framework's. Nothing is imported."""
+def installed_framework(backend: str, announced_by: str | None = None) -> str | None:
+    """The version of the distribution that is called like the backend, or brings a package of its name: the framework's. Else, where it is said which
+    distribution announces the backend, of what that one needs beside unimodel and NumPy, or of NumPy. Nothing is imported."""
     try:
         return importlib.metadata.version(backend)
     except importlib.metadata.PackageNotFoundError:
@@ -92,6 +94,21 @@ def installed_framework(backend: str) -> str | None:
     for distribution in importlib.metadata.distributions():
         if backend in (distribution.read_text("top_level.txt") or "").split():
             return distribution.version
+    return None if announced_by is None else _needed_by(announced_by)
+
+
+def _needed_by(distribution: str) -> str | None:
+    """The version of what a distribution needs first, unimodel itself left out and NumPy last."""
+    try:
+        requirements = [r for r in importlib.metadata.requires(distribution) or [] if "extra ==" not in r]
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    names = [match[0].lower().replace("_", "-") for r in requirements if (match := re.match(r"[A-Za-z0-9._-]+", r))]
+    for name in sorted((n for n in names if not n.startswith("unimodel")), key="numpy".__eq__):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
     return None
 
 
@@ -145,4 +162,12 @@ def _show(rows: list[Row]) -> None:
 
 
 def _cells(row: Row) -> list[str]:
-    return [row.name, row.distribution, row.version, row.api, row.framework_version or "not known", ", ".join(row.devices or ()) or "not checked", row.status]
+    return [
+        row.name,
+        row.distribution,
+        row.version,
+        row.api,
+        row.framework_version or ("not checked" if row.devices is None else "not known"),
+        ", ".join(row.devices or ()) or "not checked",
+        row.status,
+    ]
