@@ -265,6 +265,14 @@ MORE: dict[str, Function] = {
         ),
         (X, CUBE),
     ),
+    "broadcasts back and forth": F(
+        lambda c: (
+            ops.reshape(c, (2, 1, 3, 1, 4, 1)) * ops.reshape(c, (1, 2, 1, 3, 1, 4)),
+            ops.broadcast_to(ops.reshape(c[:, :1, :2], (2, 1, 1, 1, 2, 1)), (2, 2, 1, 2, 2, 2)),
+        ),
+        lambda c: (c.reshape(2, 1, 3, 1, 4, 1) * c.reshape(1, 2, 1, 3, 1, 4), np.broadcast_to(c[:, :1, :2].reshape(2, 1, 1, 1, 2, 1), (2, 2, 1, 2, 2, 2))),
+        (CUBE,),
+    ),
     "getitem": F(
         lambda c, i: (c[1], c[..., 2], c[:, 1:], c[:, ::2, None], c[-1, :, -2], c[:, i], c[:, :, ::-1], ops.getitem(c, (0, slice(0, 3, 2)))),
         lambda c, i: (c[1], c[..., 2], c[:, 1:], c[:, ::2, None], c[-1, :, -2], c[:, i], c[:, :, ::-1], c[0, 0:3:2]),

@@ -8,7 +8,7 @@ from typing import Any
 import unimodel.ops as ops
 from unimodel.errors import ShapeError
 from unimodel.ops.definition import Application, composite
-from unimodel.ops.rules import axis_index, canonical_axis, known
+from unimodel.ops.rules import axis_index, canonical_axis, known, need_number
 from unimodel.ops.samples import Sample, nonzero, normal, uniform
 from unimodel.tracing import Tensor
 
@@ -39,6 +39,7 @@ __all__ = [
 @composite(samples=[Sample(nonzero(2, 3))])
 def relu(x: Tensor) -> Tensor:
     """``max(x, 0)``; NaN stays NaN, the gradient at 0 is 0."""
+    need_number(x.spec)
     return ops.where(ops.less_equal(x, 0), 0, x)
 
 
@@ -56,12 +57,14 @@ def relu_gradient(g: Tensor, y: Tensor) -> Tensor:
 @composite(samples=[Sample(nonzero(2, 3)), Sample(nonzero(4), negative_slope=0.2)])
 def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
     """``x`` where positive, ``negative_slope * x`` elsewhere."""
+    need_number(x.spec)
     return ops.where(ops.greater(x, 0), x, x * negative_slope)
 
 
 @composite(samples=[Sample(nonzero(2, 3)), Sample(nonzero(4), alpha=0.5)])
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """``x`` where positive, ``alpha * (exp(x) - 1)`` elsewhere (Clevert et al. 2015)."""
+    need_number(x.spec)
     positive = ops.greater(x, 0)
     return ops.where(positive, x, alpha * ops.expm1(ops.where(positive, 0, x)))
 
@@ -79,6 +82,7 @@ def selu(x: Tensor) -> Tensor:
 @composite(samples=[Sample(nonzero(2, 3)), Sample(nonzero(4), alpha=0.5)])
 def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """``x`` where positive, ``alpha * (exp(x / alpha) - 1)`` elsewhere: smooth for every alpha (Barron 2017)."""
+    need_number(x.spec)
     positive = ops.greater(x, 0)
     return ops.where(positive, x, alpha * ops.expm1(ops.where(positive, 0, x) / alpha))
 
@@ -86,6 +90,7 @@ def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
 @composite(samples=[Sample(normal(2, 3)), Sample(normal(2, 3), approximate="tanh")])
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """``x`` times the normal distribution function at x; ``approximate="tanh"`` is the tanh formula (Hendrycks and Gimpel 2016)."""
+    need_number(x.spec)
     if approximate == "tanh":
         return x * ops.sigmoid(x * _tanh_slope(x * x, 1.0))
     if approximate != "none":
@@ -141,6 +146,7 @@ def mish(x: Tensor) -> Tensor:
 @composite(samples=[Sample(nonzero(2, 3))])
 def softsign(x: Tensor) -> Tensor:
     """``x / (1 + abs(x))``."""
+    need_number(x.spec)
     return x / (1.0 + ops.abs(x))
 
 

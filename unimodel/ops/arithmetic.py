@@ -11,7 +11,7 @@ import unimodel.ops as ops
 from unimodel.errors import ShapeError
 from unimodel.graph import INTEGERS, TensorSpec
 from unimodel.ops.definition import primitive
-from unimodel.ops.rules import BOTH, same_kind
+from unimodel.ops.rules import BOTH, need_number, same_kind
 from unimodel.ops.samples import Sample, integers
 from unimodel.tracing import Tensor
 
@@ -39,7 +39,9 @@ __all__ = [
 
 def positive(x: Any) -> Tensor:
     """``+x``: x itself."""
-    return ops.asarray(x)
+    result: Tensor = ops.asarray(x)
+    need_number(result.spec)
+    return result
 
 
 def reciprocal(x: Any) -> Tensor:
@@ -50,6 +52,7 @@ def reciprocal(x: Any) -> Tensor:
 def trunc(x: Any) -> Tensor:
     """x without what is behind the point: the nearest integer towards zero, in x's dtype."""
     x = ops.asarray(x)
+    need_number(x.spec)
     return ops.where(ops.less(x, 0), ops.ceil(x), ops.floor(x)) if x.spec.is_float else x
 
 

@@ -15,7 +15,9 @@ from unimodel.ops.definition import Application, composite, primitive
 from unimodel.ops.rules import (
     BOTH,
     need_float,
+    need_number,
     same_kind,
+    same_number,
 )
 from unimodel.ops.samples import Sample, distinct, integers, nonzero, normal, uniform
 from unimodel.tensor_operators import TensorLike
@@ -112,7 +114,7 @@ def _(node: Application, g: Tensor) -> Any:
 @primitive(promote=BOTH, samples=[*BINARY, Sample(integers(-9, 9, 3), integers(-9, 9, 3), gradient=False)])
 def subtract(x1: TensorSpec, x2: TensorSpec) -> TensorSpec:
     """``x1 - x2``, elementwise."""
-    return same_kind(x1, x2)
+    return same_number(x1, x2)
 
 
 @subtract.vjp
@@ -136,7 +138,8 @@ def _(node: Application, g: Tensor) -> Any:
 
 @primitive(promote=BOTH, samples=BINARY)
 def true_divide(x1: TensorSpec, x2: TensorSpec) -> TensorSpec:
-    """``x1 / x2`` of floats, elementwise."""
+    """``x1 / x2`` of floats, elementwise; ``divide`` takes integers too."""
+    need_float(x1)
     return same_kind(x1, x2)
 
 
@@ -166,13 +169,13 @@ def as_float(x: Any) -> Any:
 @primitive(promote=BOTH, samples=[Sample(normal(6), nonzero(6), gradient=False), Sample(integers(-9, 9, 6), 4, gradient=False)])
 def floor_divide(x1: TensorSpec, x2: TensorSpec) -> TensorSpec:
     """The largest integer not above ``x1 / x2``, elementwise."""
-    return same_kind(x1, x2)
+    return same_number(x1, x2)
 
 
 @primitive(promote=BOTH, samples=[Sample(distinct(6), 0.7), Sample(integers(-9, 9, 6), 4, gradient=False)])
 def remainder(x1: TensorSpec, x2: TensorSpec) -> TensorSpec:
     """What is left of ``x1`` after floor division, with the sign of ``x2``."""
-    return same_kind(x1, x2)
+    return same_number(x1, x2)
 
 
 @remainder.vjp
@@ -184,7 +187,7 @@ def _(node: Application, g: Tensor) -> Any:
 @primitive(promote=BOTH, samples=[Sample(uniform(0.2, 2, 3), normal(2, 3)), Sample(normal(3), 2.0), Sample(uniform(0.1, 2, 3), -0.5)])
 def pow(x1: TensorSpec, x2: TensorSpec) -> TensorSpec:
     """``x1 ** x2``, elementwise."""
-    return same_kind(x1, x2)
+    return same_number(x1, x2)
 
 
 @pow.vjp
@@ -233,7 +236,7 @@ POSITIVE = [Sample(uniform(0.1, 3, 2, 3))]
 @primitive(samples=[*UNARY, Sample(integers(-5, 5, 3), gradient=False)])
 def negative(x: TensorSpec) -> TensorSpec:
     """``-x``."""
-    return x
+    return need_number(x)
 
 
 @negative.vjp
@@ -244,7 +247,7 @@ def _(node: Application, g: Tensor) -> Any:
 @primitive(samples=[Sample(nonzero(2, 3)), Sample(integers(-5, 5, 3), gradient=False)])
 def abs(x: TensorSpec) -> TensorSpec:
     """The magnitude; its gradient at 0 is 0."""
-    return x
+    return need_number(x)
 
 
 @abs.vjp
@@ -255,7 +258,7 @@ def _(node: Application, g: Tensor) -> Any:
 @primitive(samples=[Sample(nonzero(2, 3))])
 def sign(x: TensorSpec) -> TensorSpec:
     """-1, 0 or 1."""
-    return x
+    return need_number(x)
 
 
 @sign.vjp
@@ -388,19 +391,19 @@ def _(node: Application, g: Tensor) -> Any:
 @primitive(samples=[Sample(distinct(6))])
 def floor(x: TensorSpec) -> TensorSpec:
     """The largest integer not above x, in x's dtype."""
-    return x
+    return need_number(x)
 
 
 @primitive(samples=[Sample(distinct(6))])
 def ceil(x: TensorSpec) -> TensorSpec:
     """The smallest integer not below x, in x's dtype."""
-    return x
+    return need_number(x)
 
 
 @primitive(samples=[Sample(distinct(6)), Sample(uniform(-3, 3, 6), gradient=False)])
 def round(x: TensorSpec) -> TensorSpec:
     """The nearest integer, halves to even, in x's dtype."""
-    return x
+    return need_number(x)
 
 
 for _flat in (floor, ceil, round):
@@ -413,6 +416,7 @@ for _flat in (floor, ceil, round):
 @composite(samples=UNARY)
 def square(x: Tensor) -> Tensor:
     """``x * x``."""
+    need_number(x.spec)
     return x * x
 
 

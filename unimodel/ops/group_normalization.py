@@ -9,7 +9,7 @@ from unimodel.errors import ShapeError
 from unimodel.ops.definition import Application, composite
 from unimodel.ops.indexing import cut_axis
 from unimodel.ops.normalization import canonical_normalized_shape
-from unimodel.ops.rules import EPSILON, known
+from unimodel.ops.rules import EPSILON, known, need_float
 from unimodel.ops.samples import Sample, normal
 from unimodel.tracing import Tensor
 
@@ -45,6 +45,7 @@ def _normalised_groups(x: Tensor, num_groups: int, eps: float) -> tuple[Tensor, 
 )
 def group_norm(x: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """x (N, C, *) with each of ``num_groups`` of its channels normalised by its own mean and (biased) variance (Wu and He 2018), then scaled and shifted."""
+    need_float(x.spec)
     y = ops.reshape(_normalised_groups(x, num_groups, eps)[0], x.shape)
     if weight is not None:
         y = y * _per_channel(weight, x.ndim)
@@ -86,6 +87,7 @@ def _root_mean_square(x: Tensor, normalized_shape: Any, eps: float | None) -> Te
 @composite(canonical=canonical_normalized_shape, samples=RMS_NORM)
 def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
     """The last dimensions over the root of their mean square (Zhang and Sennrich 2019), then scaled; ``eps`` is by default the dtype's epsilon."""
+    need_float(input.spec)
     y = input * _root_mean_square(input, normalized_shape, eps)
     return y if weight is None else y * weight
 
@@ -111,6 +113,7 @@ def rms_norm_gradient(g: Tensor, x: Tensor, weight: Tensor | None = None, *, nor
 def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """x (N, C, *) over ``(k + alpha * m) ** beta``, with m the mean square of ``size`` neighbouring channels, zeros beyond the last."""
     x = ops.asarray(input)
+    need_float(x.spec)
     channels = known(x.shape[1])
     widths = ((0, 0), (size // 2, (size - 1) // 2), *((0, 0),) * (x.ndim - 2))
     squares = ops.pad_constant(x * x, widths)

@@ -174,15 +174,17 @@ def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     total = known(x.shape[axis])
     sizes = split_size_or_sections
     if isinstance(sizes, int):
-        sizes = [builtins.min(sizes, total - i) for i in range(0, total, sizes)]
-    if builtins.sum(sizes) != total:
-        raise ShapeError("the pieces must add up.", expected=f"sizes that add up to {total}", given=sizes, remedy="give the sizes of all pieces")
-    return (x,) if len(sizes) == 1 else tuple(split_sizes(x, tuple(sizes), axis))
+        if sizes < 1:
+            raise ShapeError("a piece has at least one element.", expected="a size of at least 1", given=sizes)
+        sizes = [builtins.min(sizes, total - i) for i in range(0, total, sizes)] or [0]
+    return (x,) if tuple(sizes) == (total,) else tuple(split_sizes(x, tuple(sizes), axis))
 
 
 @composite(samples=[Sample(normal(2, 6), (1, 2, 3), 1), Sample(normal(5, 2), (3, 2), 0)])
 def split_sizes(x: Tensor, sizes: Any, axis: int) -> Any:
     """The pieces of these sizes along one axis, which they fill. One node, so that the gradient is one ``concat``."""
+    if builtins.min(sizes, default=0) < 0 or builtins.sum(sizes) != known(x.shape[axis]):
+        raise ShapeError("the pieces must add up.", expected=f"sizes that add up to {x.shape[axis]}", given=sizes, remedy="give the sizes of all pieces")
     starts = np.cumsum([0, *sizes])
     return tuple(cut_axis(x, axis, int(a), int(b)) for a, b in itertools.pairwise(starts))
 
@@ -195,7 +197,9 @@ def _(node: Application, *gradients: Any) -> Any:
 
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """PyTorch's chunk: at most ``chunks`` pieces of equal size along ``dim``."""
-    return split(x, -(-known(x.shape[axis_index(dim, x.ndim)]) // chunks), dim)
+    if chunks < 1:
+        raise ShapeError("there is at least one chunk.", expected="chunks of at least 1", given=chunks)
+    return split(x, builtins.max(1, -(-known(x.shape[axis_index(dim, x.ndim)]) // chunks)), dim)
 
 
 def expand_dims(x: Any, axis: int) -> Tensor:

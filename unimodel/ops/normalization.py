@@ -10,7 +10,7 @@ from unimodel.dim import product
 from unimodel.errors import ShapeError
 from unimodel.graph import TensorSpec
 from unimodel.ops.definition import Application, composite
-from unimodel.ops.rules import shapes_agree
+from unimodel.ops.rules import need_float, shapes_agree
 from unimodel.ops.samples import Sample, normal, uniform
 from unimodel.tracing import Tensor
 
@@ -32,6 +32,7 @@ def _channelwise(v: Tensor, rank: int) -> Tensor:
 )
 def batch_norm_inference(x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """x (N, C, *) normalised per channel with given statistics, then scaled and shifted."""
+    need_float(x.spec)
     scale = ops.rsqrt(variance + eps)
     if weight is not None:
         scale = scale * weight
@@ -45,6 +46,7 @@ BATCH_NORM = [Sample(normal(4, 3, 2, 2), normal(3), normal(3)), Sample(normal(5,
 @composite(samples=BATCH_NORM)
 def batch_norm_training(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Any:
     """x (N, C, *) normalised per channel with the batch's own statistics; returns (y, mean, biased variance) (Ioffe and Szegedy 2015)."""
+    need_float(x.spec)
     axes = (0, *range(2, x.ndim))
     mean = ops.mean(x, axis=axes)
     centred = x - _channelwise(mean, x.ndim)
@@ -110,6 +112,7 @@ def canonical_normalized_shape(attrs: dict[str, Any], specs: Sequence[TensorSpec
 @composite(canonical=canonical_normalized_shape, samples=LAYER_NORM)
 def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """The last dimensions normalised to mean 0 and (biased) variance 1, then scaled and shifted (Ba et al. 2016)."""
+    need_float(input.spec)
     axes = tuple(range(input.ndim - len(normalized_shape), input.ndim))
     centred = input - ops.mean(input, axis=axes, keepdims=True)
     y = centred * ops.rsqrt(ops.mean(centred * centred, axis=axes, keepdims=True) + eps)

@@ -18,6 +18,7 @@ from unimodel.ops.indexing import cut, cut_axis, spread
 from unimodel.ops.rules import (
     canonical_spatial,
     known,
+    need_float,
 )
 from unimodel.ops.samples import Sample, distinct, integers, normal
 from unimodel.tracing import Tensor
@@ -110,6 +111,7 @@ def _canonical_average(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> No
 )
 def max_pool(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False) -> Any:
     """The largest of each window, and its index in the flattened input plane (int64); the first of equals."""
+    need_float(x.spec)
     spatial = [known(s) for s in x.shape[2:]]
     outs, pads = pool_geometry(spatial, kernel_size, stride, padding, dilation, ceil_mode)
     padded = ops.pad_constant(x, ((0, 0), (0, 0), *pads), value=-math.inf) if any(p != (0, 0) for p in pads) else x
@@ -175,6 +177,7 @@ def avg_pool(
     divisor_override: int | None = None,
 ) -> Tensor:
     """The mean of each window; padding counts as zeros, or not at all with ``count_include_pad=False``."""
+    need_float(x.spec)
     dilation = (1,) * len(kernel_size)
     outs, pads = pool_geometry(x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
     if not plain_average(padding, ceil_mode, divisor_override):  # the plain one, for which there are kernels, of the padded image, and what corrects it

@@ -14,6 +14,7 @@ from unimodel.ops.rules import (
     canonical_axes,
     canonical_axis,
     known,
+    need_number,
     reduced,
 )
 from unimodel.ops.samples import Sample, booleans, distinct, integers, nonzero, normal
@@ -130,13 +131,13 @@ def _canonical_argument(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> N
 )
 def arg_max(x: TensorSpec, axis: int, keepdims: bool = False) -> TensorSpec:
     """The index of the first largest element along one axis, int64."""
-    return reduced(x, (axis,), keepdims, "int64")
+    return reduced(need_number(x), (axis,), keepdims, "int64")
 
 
 @primitive(canonical=_canonical_argument, samples=[Sample(distinct(3, 4), axis=1, gradient=False), Sample(integers(0, 3, 3, 5), axis=0, gradient=False)])
 def arg_min(x: TensorSpec, axis: int, keepdims: bool = False) -> TensorSpec:
     """The index of the first smallest element along one axis, int64."""
-    return reduced(x, (axis,), keepdims, "int64")
+    return reduced(need_number(x), (axis,), keepdims, "int64")
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:

@@ -56,6 +56,24 @@ def same_kind(x1: TensorSpec, x2: TensorSpec) -> TensorSpec:
     return TensorSpec(broadcast_shapes(x1.shape, x2.shape), x1.dtype)
 
 
+def need_number(x: TensorSpec) -> TensorSpec:
+    """A tensor with numbers in it, which booleans are not: PyTorch and the Array API standard refuse the same."""
+    if x.dtype == "bool":
+        raise ShapeError(
+            "booleans are no numbers here.",
+            expected="integers or floats",
+            given=str(x),
+            remedy="count with um.ops.astype(mask, 'int64'); ~mask is the opposite, and um.ops.logical_xor says where two differ",
+        )
+    return x
+
+
+def same_number(x1: TensorSpec, x2: TensorSpec) -> TensorSpec:
+    """The rule of arithmetic that booleans have no part in."""
+    need_number(x1)
+    return same_kind(x1, x2)
+
+
 def need_float(x: TensorSpec, what: str = "the input") -> None:
     if x.dtype not in FLOATS:
         raise ShapeError(f"{what} must be floating.", expected="a float dtype", given=str(x), remedy="convert it with um.ops.astype(x, 'float32')")

@@ -1,4 +1,4 @@
-"""The passes in the order every backend runs them: exchange relu and max-pooling, differentiate, decompose, prune, fold; nodes that nothing needs fall away in each."""
+"""The passes in the order every backend runs them: exchange relu and max-pooling, differentiate, decompose, prune, narrow broadcasts, fold; nodes that nothing needs fall away in each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from unimodel.graph import Graph, Node
 from unimodel.ops.definition import value_and_grad_op, while_loop_op
+from unimodel.passes.broadcasting import broadcast_in_stretches
 from unimodel.passes.decompose import decompose
 from unimodel.passes.differentiate import differentiate, expand_region
 from unimodel.passes.fold import fold
@@ -39,8 +40,12 @@ def prepare(graph: Graph, lowers: Callable[[Node], bool], *, native_regions: boo
         # taken apart, a stop would be nothing, and the framework would differentiate through it
         return node.op.name == "stop_gradient" or lowers(node)
 
-    return fold(prune(decompose(rewrite(graph, visit), kept)))
+    return _simplest(decompose(rewrite(graph, visit), kept))
 
 
 def _expanded(graph: Graph, lowers: Callable[[Node], bool]) -> Graph:
-    return fold(prune(decompose(differentiate(graph), lowers)))
+    return _simplest(decompose(differentiate(graph), lowers))
+
+
+def _simplest(graph: Graph) -> Graph:
+    return fold(broadcast_in_stretches(prune(graph)))
