@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors
+import safetensors.numpy
 from safetensors.numpy import load_file, save_file
 
 import unimodel as um
@@ -221,7 +223,9 @@ def test_saving_overwrites_and_leaves_nothing_else_behind(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("broken", ["write", "fsync", "replace"])
-@pytest.mark.parametrize("interruption", [OSError("disk full"), KeyboardInterrupt()], ids=["error", "interrupt"])
+@pytest.mark.parametrize(
+    "interruption", [OSError("disk full"), safetensors.SafetensorError("disk full"), KeyboardInterrupt()], ids=["error", "refusal", "interrupt"]
+)
 def test_an_interrupted_write_leaves_the_old_file(broken: str, interruption: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     t = trainer()
     t.save(tmp_path / "run.um")
@@ -232,25 +236,13 @@ def test_an_interrupted_write_leaves_the_old_file(broken: str, interruption: Bas
         raise interruption
 
     if broken == "write":
-        real = os.fdopen
 
-        class Half:
-            """A file whose disk is full after a few bytes."""
+        def half(tensors: Any, path: Any, metadata: Any) -> None:
+            """The disk is full after a few bytes."""
+            Path(path).write_bytes(b"half")
+            raise interruption
 
-            def __init__(self, *args: Any) -> None:
-                self.file = real(*args)
-
-            def __enter__(self) -> Half:
-                return self
-
-            def __exit__(self, *_: object) -> None:
-                self.file.close()
-
-            def write(self, payload: bytes) -> None:
-                self.file.write(payload[:100])
-                raise interruption
-
-        monkeypatch.setattr(os, "fdopen", Half)
+        monkeypatch.setattr(safetensors.numpy, "save_file", half)
     else:
         monkeypatch.setattr(os, broken, fail)
     with pytest.raises((OSError, KeyboardInterrupt, um.errors.UnimodelError)):
@@ -372,3 +364,30 @@ def test_writing_and_reading_tensors_of_every_shape_and_dtype(tmp_path: Path) ->
     for name, array in tensors.items():
         assert read[name].dtype == array.dtype and read[name].shape == array.shape
         np.testing.assert_array_equal(read[name], array)
+
+
+def test_a_file_is_written_from_the_tensors_own_memory(tmp_path: Path) -> None:
+    tensors = {f"w{i}": np.ones((250, 1000), "float32") for i in range(4)}
+    checkpoint.write(tmp_path / "t.um", tensors, {})
+    tracemalloc.start()
+    checkpoint.write(tmp_path / "t.um", tensors, {})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 500_000  # the tensors have 4,000,000 bytes
+
+
+def test_a_cell_is_set_and_a_run_resumed_without_reading_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    t = trainer()
+    t.fit((X, Y), verbose=False)
+    t.save(tmp_path / "run.um")
+    other = trainer()
+
+    def read(name: str) -> Any:
+        raise AssertionError(f"{name} was read")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(other._um_runtime.store, "read", read)
+        other.load(tmp_path / "run.um")
+        next(iter(other.model.parameters())).data = np.zeros(next(iter(t.model.parameters())).shape)
+    name, cell = next(iter(other.model.named_parameters()))
+    assert (cell.data == 0).all() and cell.data.dtype == dict(t.model.named_parameters())[name].data.dtype == np.float64

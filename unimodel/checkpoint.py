@@ -25,19 +25,22 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Array], meta: Mapp
     """Write atomically."""
     import tempfile  # here, as in read(), what only checkpoints need: `import unimodel` is to stay quick
 
-    from safetensors.numpy import save as serialize
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
 
     target = Path(path)
     if not target.parent.is_dir():
         raise CheckpointError("the folder for the checkpoint does not exist.", given=str(target.parent), remedy="create it first")
-    payload = serialize({k: np.ascontiguousarray(v).reshape(v.shape) for k, v in tensors.items()}, {"unimodel": json.dumps({"format": FORMAT, **meta})})
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(payload)
-            file.flush()
+            contiguous = {k: np.ascontiguousarray(v).reshape(v.shape) for k, v in tensors.items()}
+            save_file(contiguous, temporary, {"unimodel": json.dumps({"format": FORMAT, **meta})})  # from the arrays' own memory
             os.fsync(file.fileno())
         os.replace(temporary, target)
+    except SafetensorError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise CheckpointError("the checkpoint could not be written.", given=str(error), remedy="make room on the disk, or choose another folder") from error
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -42,6 +42,7 @@ class State(Variable):
         self._init = init
         self._value: Array | None = None
         self._home: tuple[Store, str] | None = None
+        self._kept_in = np.dtype(dtype)
         if isinstance(init, np.ndarray) and init.shape != self.shape:
             raise ShapeError("the initial array must have the parameter's shape.", expected=self.shape, given=init.shape)
 
@@ -59,7 +60,7 @@ class State(Variable):
             raise ShapeError("the new numbers must have the parameter's shape.", expected=self.shape, given=array.shape)
         if self._home is not None:
             store, name = self._home
-            store.write(name, array.astype(store.read(name).dtype))
+            store.write(name, array.astype(self._kept_in))
         else:
             self._value = array.astype(self._dtype if self._dtype not in FLOATS else array.dtype if array.dtype.kind == "f" else self._dtype)
 
@@ -81,9 +82,10 @@ class State(Variable):
             self._value = array.astype(dtype, copy=isinstance(init, np.ndarray))
         return self._value.astype(dtype, copy=False)
 
-    def move(self, store: Store, name: str) -> None:
-        """From now on the numbers live in a store, where they have been written, and nowhere else."""
+    def move(self, store: Store, name: str, dtype: np.dtype[Any]) -> None:
+        """From now on the numbers live in a store, where they have been written, and nowhere else. ``dtype`` is that in which they are read."""
         self._home = (store, name)
+        self._kept_in = dtype
         self._init = self._value = None
 
     def start(self, init: Any) -> None:

@@ -60,8 +60,8 @@ def load(trainer: Trainer, path: str | os.PathLike[str]) -> None:
         saved, groups = len(meta["optimizers"][key]["lr"]), len(trainer.optimizers[key].param_groups)
         if saved != groups:
             raise CheckpointError("the checkpoint is of an optimizer with other parameter groups.", expected=f"{groups} groups", given=f"{saved} groups")
-    for name in weights:
-        runtime.store.write(name, tensors[name].astype(runtime.store.read(name).dtype))
+    for name, state in weights.items():
+        state.data = tensors[name]
     for key, optimizer in trainer.optimizers.items():
         if key in meta["optimizers"]:
             optimizer.restore_slots({n: a for n, a in tensors.items() if is_slot(n)})

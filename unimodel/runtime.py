@@ -155,7 +155,7 @@ class Runtime:
             self.store.write_as(name, array, self.kept_in)
         else:
             self.store.write(name, array)
-        state.move(self.store, name)
+        state.move(self.store, name, array.dtype)
 
     # change
     def changed(self) -> None:
