@@ -21,8 +21,8 @@ def test_the_program_on_it_runs(page: str, tmp_path: Path) -> None:
     missing = set(NEEDED[page]) - set(plugins.names())
     if missing:
         pytest.skip(f"not_yet: the backends {', '.join(sorted(missing))} are not installed here")
-    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "program.py").write_text(program)
+    programs = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "program.py").write_text("\n".join(programs))  # one goes on from the other
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
