@@ -5,6 +5,8 @@ One function a page; each returns its text, so that a test can compare it with t
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +42,7 @@ BY_HAND: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
 
 
 def coverage() -> str:
-    """How each backend carries out each op, layer, loss and optimizer."""
+    """How each backend carries out each op, layer, loss and optimizer; which schedules and metrics there are."""
     lowerings = {name: load(name).lowerings for name in BACKENDS}
     everything: dict[str, list[tuple[str, Callable[[str], str]]]] = {
         "Ops": [(op.name, lambda b, op=op: manner_of_op(op, lowerings[b])) for op in catalogue.values()],
@@ -52,7 +54,7 @@ def coverage() -> str:
         "# Coverage",
         "",
         "How each backend carries out each op, layer, loss and optimizer; written by `make docs` from the catalogue and the backends' tables of lowerings, in float32.",
-        "Whatever way it is, conformance holds it to the same numbers. Schedules and metrics' results are computed by the host, for all backends alike.",
+        "Whatever way it is, conformance holds it to the same numbers. Schedules and metrics stand at the end, with what is left out on purpose.",
         "",
         *(f"- **{name}**: {meaning}." for name, meaning in MANNERS.items()),
         "",
@@ -65,6 +67,12 @@ def coverage() -> str:
         counts = [f"{b} {sum(c[i] != 'refused' for _, c in cells)}" for i, b in enumerate(BACKENDS)]
         lines += ["", f"## {title}", "", f"Of {len(cells)}: {', '.join(counts)}.", "", f"| | {' | '.join(BACKENDS)} |", f"|---|{'---|' * len(BACKENDS)}"]
         lines += [f"| `{name}` | {' | '.join(c)} |" for name, c in cells]
+    for title, room, how in (
+        ("Schedules", um.optim.lr_scheduler, "Computed by the host in float64, and so the same on every backend."),
+        ("Metrics", um.metrics, "A part of each batch is traced into the step, of ops that every backend runs; the result is the host's, from the parts of all batches."),
+    ):
+        classes = {n: getattr(room, n) for n in sorted(room.__all__, key=str.lower) if n not in ("LRScheduler", "Metric")}
+        lines += ["", f"## {title}", "", f"{len(classes)}. {how}", "", "| | |", "|---|---|", *(f"| `{n}` | {_first_sentence(c)} |" for n, c in classes.items())]
     lines += [
         "",
         "## Left out on purpose",
@@ -78,6 +86,11 @@ def coverage() -> str:
         lines += ["", f"| in `{room}` | why, or what instead |", "|---|---|"]
         lines += [f"| {', '.join(f'`{n}`' for n in found)} | {reason} |" for reason, found in by_reason.items()]
     return "\n".join(lines) + "\n"
+
+
+def _first_sentence(thing: Any) -> str:
+    text = " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split()).replace("``", "`").replace("|", "\\|")
+    return re.split(r"(?<=[^.]{3}\.) (?=[A-Z`])", text)[0]
 
 
 def _worst(graphs: Sequence[Graph], lowerings: Any) -> str:

@@ -36,10 +36,11 @@ def test_the_page_is_fresh() -> None:
     assert generate.is_fresh("coverage.md", generate.coverage()), "docs/coverage.md is stale: run `make docs` and commit what it writes"
 
 
-def test_every_layer_and_op_has_a_row() -> None:
+def test_every_op_layer_schedule_and_metric_has_a_row() -> None:
     text = (DOCS / "coverage.md").read_text("utf-8")
     containers = {n for n in um.nn.__all__ if n.startswith(("Sequential", "Module", "Parameter", "MaxUnpool", "TransformerEncoder", "TransformerDecoder"))}
     names = {*catalogue, *um.nn.__all__, *um.losses.__all__, *(n for n in um.optim.__all__ if n[0].isupper() and n != "Optimizer")} - containers
+    names |= {*um.optim.lr_scheduler.__all__, *um.metrics.__all__} - {"LRScheduler", "Metric"}
     missing = sorted(n for n in names if f"| `{n}` |" not in text)
     assert not missing, f"docs/coverage.md has no row for {missing}"
 
