@@ -69,7 +69,11 @@ def coverage() -> str:
         lines += [f"| `{name}` | {' | '.join(c)} |" for name, c in cells]
     for title, room, how in (
         ("Schedules", um.optim.lr_scheduler, "Computed by the host in float64, and so the same on every backend."),
-        ("Metrics", um.metrics, "A part of each batch is traced into the step, of ops that every backend runs; the result is the host's, from the parts of all batches."),
+        (
+            "Metrics",
+            um.metrics,
+            "A part of each batch is traced into the step, of ops that every backend runs; the result is the host's, from the parts of all batches.",
+        ),
     ):
         classes = {n: getattr(room, n) for n in sorted(room.__all__, key=str.lower) if n not in ("LRScheduler", "Metric")}
         lines += ["", f"## {title}", "", f"{len(classes)}. {how}", "", "| | |", "|---|---|", *(f"| `{n}` | {_first_sentence(c)} |" for n, c in classes.items())]
