@@ -37,12 +37,42 @@ def test_what_means_something_else_is_refused(name: str, function: Any) -> None:
         um.Trainer(Of(function), backend="tensorflow", compile="xla").predict(X)
 
 
-@pytest.mark.parametrize("function", [lambda x: ops.max(x, axis=1), lambda x: ops.min(x), lambda x: um.value_and_grad(lambda: ops.relu(x).sum(), wrt=x)[1]])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: ops.max(x, axis=1),
+        lambda x: ops.min(x),
+        lambda x: ops.maximum(x, x[::-1]),
+        lambda x: ops.minimum(x[::-1], x),
+        lambda x: um.value_and_grad(lambda: ops.relu(x).sum(), wrt=x)[1],
+    ],
+)
 def test_nan_is_what_it_is_without_a_compiler(function: Any) -> None:
     x = X.copy()
     x[2, 1] = np.nan
     plain, compiled = (um.Trainer(Of(function), backend="tensorflow", compile=c).predict(x) for c in ("none", "xla"))
     np.testing.assert_array_equal(plain, compiled)
+
+
+@pytest.mark.parametrize(("window", "stride"), [((2, 2), (2, 2)), ((2, 3), (2, 3)), ((3, 3), (2, 2))])
+def test_pooling_is_what_it_is_without_a_compiler(window: Any, stride: Any) -> None:
+    """Disjoint windows are not XLA's own pooling: NaN, windows of -inf, ties, and sizes that windows do not divide."""
+    x = np.random.default_rng(0).integers(0, 4, (2, 3, 9, 8)).astype("float32")
+    x[1, 2, :4, :4] = -np.inf
+
+    def pooled(x: Any) -> Any:
+        return ops.max_pool2d(x, window, stride)
+
+    def gradient(x: Any) -> Any:
+        return um.value_and_grad(lambda: (pooled(x) * np.arange(1.0, 1.0 + pooled(x).shape[-1])).sum(), wrt=x)[1]
+
+    for function in (pooled, gradient):
+        plain, compiled = (um.Trainer(Of(function), backend="tensorflow", compile=c).predict(x) for c in ("none", "xla"))
+        np.testing.assert_array_equal(plain, compiled)
+    x[0, 1, 2, 3] = np.nan
+    plain, compiled = (um.Trainer(Of(pooled), backend="tensorflow", compile=c).predict(x) for c in ("none", "xla"))
+    np.testing.assert_array_equal(plain, compiled)
+    assert np.isnan(compiled).sum() == np.isnan(plain).sum() > 0
 
 
 def test_another_batch_size_is_not_compiled_anew() -> None:

@@ -7,6 +7,7 @@ explicit padding takes a path that is several times slower.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -192,9 +193,24 @@ class Pool:
         a = node.attrs
         self.rank = len(sizes) + 2
         dilation = a.get("dilation", (1,) * len(sizes))
-        _, pads = pool_geometry(sizes, a["kernel_size"], a["stride"], a["padding"], dilation, a["ceil_mode"])
-        self.sizes, window, stride, self.pads = wide(sizes), wide(a["kernel_size"]), wide(a["stride"]), wide(pads, (0, 0))
+        outs, pads = pool_geometry(sizes, a["kernel_size"], a["stride"], a["padding"], dilation, a["ceil_mode"])
+        self.sizes, self.outs, window, stride, self.pads = wide(sizes), wide(outs), wide(a["kernel_size"]), wide(a["stride"]), wide(pads, (0, 0))
         self.options = {"ksize": [1, *window, 1], "strides": [1, *stride, 1], "padding": "VALID"}
+
+    def disjoint(self) -> bool:
+        """Whether each element is in one window at most, and none is padding."""
+        return self.options["ksize"] == self.options["strides"] and all(p == (0, 0) for p in self.pads)
+
+    def corners(self, x: Any) -> list[Any]:
+        """Of disjoint windows, their first elements, their second ones and so on, each as (N, *outs, C)."""
+        _, kh, kw, _ = self.options["ksize"]
+        h, w = self.outs
+        return [x[:, i : h * kh : kh, j : w * kw : kw] for i in range(kh) for j in range(kw)]
+
+
+def larger(a: Any, b: Any) -> Any:
+    """The larger of two, or NaN: XLA's maximum loses the one of its second operand."""
+    return raw.SelectV2(condition=raw.LogicalOr(x=raw.GreaterEqual(x=a, y=b), y=raw.IsNan(x=a)), t=a, e=b)
 
 
 def _has_kernel(node: Node) -> bool:
@@ -205,6 +221,17 @@ def _has_kernel(node: Node) -> bool:
 def _(node: Any, x: Any) -> Any:
     pool = Pool(node, spatial(node))
     padded = pad(image(node, x), pool.pads, -math.inf)
+
+    def indices() -> Any:
+        if not marked(node):
+            return node.decomposed(node.specs, x)[1]
+        (spec,) = node.specs
+        first = [0, pool.rank - 1, *range(1, pool.rank - 1)]
+        found = node.decomposed([TensorSpec(tuple(spec.shape[i] for i in first), spec.dtype)], transpose(x, first))[1]
+        return transpose(found, [0, *range(2, pool.rank), 1])
+
+    if node.writer.xla and pool.disjoint():  # XLA's own pooling loses NaN, and its gradient scatters elements one by one
+        return result(node, functools.reduce(larger, pool.corners(padded)), pool.rank), indices
     values = raw.MaxPool(input=padded, **pool.options)
 
     def exact() -> Any:
@@ -216,14 +243,6 @@ def _(node: Any, x: Any) -> Any:
 
     # a sum of squares is finite where nothing needs that care, and is the cheapest way to see
     values = tf.cond(raw.IsFinite(x=raw.L2Loss(t=x)), lambda: values, exact)
-
-    def indices() -> Any:
-        if not marked(node):
-            return node.decomposed(node.specs, x)[1]
-        (spec,) = node.specs
-        first = [0, pool.rank - 1, *range(1, pool.rank - 1)]
-        found = node.decomposed([TensorSpec(tuple(spec.shape[i] for i in first), spec.dtype)], transpose(x, first))[1]
-        return transpose(found, [0, *range(2, pool.rank), 1])
 
     return result(node, values, pool.rank), indices
 
@@ -237,10 +256,25 @@ def _of_max_pool(node: Node) -> bool:
     return producer.inputs == (x,) and producer.outputs == (values, indices) and dict(producer.attrs) == dict(node.attrs)
 
 
+def of_winners(pool: Pool, g: Any, x: Any, values: Any) -> Any:
+    """Each window's gradient at its first largest element, or first of all where there is NaN."""
+    _, kh, kw, _ = pool.options["ksize"]
+    winner = constant(0, "int32")
+    for i, corner in reversed([*enumerate(pool.corners(x))]):
+        winner = raw.SelectV2(condition=raw.Less(x=corner, y=values), t=winner, e=constant(i, "int32"))
+    wins = raw.Equal(x=winner[:, :, None, :, None], y=constant(np.arange(kh * kw).reshape(kh, 1, kw, 1), "int32"))
+    found = raw.SelectV2(condition=wins, t=g[:, :, None, :, None], e=constant(0, g.dtype.name))
+    inner = [n * k for n, k in zip(pool.outs, (kh, kw), strict=True)]
+    found = raw.Reshape(tensor=found, shape=constant([-1, *inner, x.shape[-1]]))
+    return pad(found, [(0, n - m) for n, m in zip(pool.sizes, inner, strict=True)])
+
+
 @lower("max_pool_gradient", when=_of_max_pool)
 def _(node: Any, g: Any, x: Any, values: Any, indices: Any) -> Any:
     pool = Pool(node, spatial(node, 1))
     padded = pad(image(node, x), pool.pads, -math.inf)
+    if node.writer.xla and pool.disjoint():
+        return result(node, of_winners(pool, image(node, g), padded, image(node, values)), pool.rank)
     forward = raw.MaxPool(input=padded, **pool.options)  # the forward pass's own, once TensorFlow has merged equal ops; the two kernels work in a pair
     found = raw.MaxPoolGrad(orig_input=padded, orig_output=forward, grad=image(node, g), **pool.options)
     return result(node, crop(found, pool.pads, pool.sizes), pool.rank)

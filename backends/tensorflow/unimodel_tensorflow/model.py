@@ -32,14 +32,19 @@ UNREAD = {"max_pool_gradient": (3,), "matmul": (0, 1), "conv": (1,), "conv_input
 """Inputs, by position, that a lowering does not look at, or asks for itself."""
 
 
-LOSES_NAN = frozenset(["max", "min"])
+LOSES_NAN = frozenset(["max", "min", "maximum", "minimum"])
 """Ops that give a number for NaN once XLA compiles them."""
 
 
-def with_nan(node: Node, x: Any, result: Any) -> Any:
-    """A reduction's result that is NaN where there is one among what is reduced."""
-    nan = raw.Any(input=raw.IsNan(x=x), axis=constant(node.attrs["axis"], "int32"), keep_dims=node.attrs["keepdims"])
-    return raw.SelectV2(condition=nan, t=constant(math.nan, x.dtype.name), e=result)
+def with_nan(node: Node, inputs: Sequence[Any], result: Any) -> Any:
+    """The largest or smallest, of two or along axes, that is NaN where there is one among them."""
+    nan = [raw.IsNan(x=x) for x in inputs]
+    among = (
+        raw.LogicalOr(x=nan[0], y=nan[1])
+        if len(nan) > 1
+        else raw.Any(input=nan[0], axis=constant(node.attrs["axis"], "int32"), keep_dims=node.attrs["keepdims"])
+    )
+    return raw.SelectV2(condition=among, t=constant(math.nan, result.dtype.name), e=result)
 
 
 def refuse_under_xla(nodes: Iterable[Node]) -> None:
@@ -196,7 +201,7 @@ class Writer:
     def lowered(self, node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         result = lower[node.op.name](View(node, self), *inputs)
         if self.xla and node.op.name in LOSES_NAN and inputs[-1].dtype.is_floating:
-            result = with_nan(node, inputs[-1], result)
+            result = with_nan(node, inputs, result)
         return (result,) if len(node.outputs) == 1 else result
 
     def inline(self, body: Graph, inputs: Sequence[Any]) -> list[Any]:
