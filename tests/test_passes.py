@@ -463,3 +463,11 @@ def test_a_convolutions_gradient_is_refused_for_another_geometry() -> None:
         um.ops.conv_input_gradient(np.ones((2, 4, 5, 5)), weight, spatial=(6, 5), **geometry)
     with pytest.raises(ShapeError, match=r"expected: \(4, 3\)"):
         um.ops.conv_weight_gradient(np.ones((2, 3, 6, 5)), np.ones((2, 4, 5, 5)), kernel=(3, 3), **geometry)
+
+
+def test_a_product_with_a_vector_is_one_of_matrices() -> None:
+    vector, matrix, stack = np.arange(3.0), np.arange(12.0).reshape(3, 4), np.arange(24.0).reshape(2, 4, 3)
+    for x, y in ((vector, vector), (vector, matrix), (matrix.T, vector), (stack, vector), (vector, np.swapaxes(stack, 1, 2))):
+        graph = fold(traced(um.ops.matmul, x, y))
+        assert all(v.spec.ndim > 1 for n in graph.nodes if n.op.name == "matmul" for v in n.inputs if v is not None)
+        np.testing.assert_allclose(run(graph, [x, y])[0], x @ y)

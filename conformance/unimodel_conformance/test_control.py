@@ -442,9 +442,10 @@ def test_gradients_through_checkpoints(subject: Subject, name: str) -> None:
 
 
 @pytest.mark.needs(Capability.NATIVE_ARTIFACT)
-def test_native_object_of_a_model_with_a_loop(subject: Subject) -> None:
-    """It loops, or is written out, and gives what ``predict`` gives for any batch."""
-    trainer = um.Trainer(Recurrent(branch=False))
+@pytest.mark.parametrize("branch", [False, True])
+def test_native_object_of_a_model_with_a_loop(subject: Subject, branch: bool) -> None:
+    """It loops and branches, or both is written out, and gives what ``predict`` gives for any batch."""
+    trainer = um.Trainer(Recurrent(branch=branch))
     (x,) = draws((6, 5, 3))
     x = x.astype("float32")
     artifact = trainer.native(x[:2])

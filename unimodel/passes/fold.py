@@ -136,6 +136,8 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
         return _OF_INTEGERS[name](first)
     if first.dtype == "bool" and name in _OF_BOOLEANS and inputs[1] is not None:
         return _OF_BOOLEANS[name](first, inputs[1])
+    if name == "matmul" and inputs[1] is not None and 1 in (first.ndim, inputs[1].ndim):
+        return _of_matrices(first, inputs[1])
     if name == "permute_dims" and node.attrs["axes"] == tuple(range(len(node.attrs["axes"]))):
         return first
     producer = first.value.producer
@@ -163,6 +165,14 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
         if left is not None and second is not None and second.spec == out and (name, left) in (("multiply", 1), ("add", 0)):
             return second
     return None
+
+
+def _of_matrices(x: Tensor, y: Tensor) -> Tensor:
+    """A product with vectors as one of a row and a column, so that no kernel has to know vectors."""
+    row, column = x.ndim == 1, y.ndim == 1
+    found = ops.matmul(ops.reshape(x, (1, *x.shape)) if row else x, ops.reshape(y, (*y.shape, 1)) if column else y)
+    *lead, m, n = found.shape
+    return ops.reshape(found, (*lead, *(() if row else (m,)), *(() if column else (n,))))
 
 
 def _without_broadcasts(inputs: Sequence[Tensor | None], node: Node) -> list[Tensor | None]:

@@ -22,13 +22,21 @@ from unimodel_mxnet.stages import HostArithmetic, Stage, stages
 Run = Callable[[], None]
 Bind = Callable[[Stage, Mapping[Value, Any]], tuple[dict[Value, Any], Run]]
 """Binds a stage to the arrays that there are; gives those that it makes, and what runs it."""
+Parts = Callable[[str, Sequence[Any]], "Part"]
+"""The body of this name, bound to the arrays of its inputs."""
 
 
 def held(backend: Backend, node: Node, sizes: Mapping[str, int], arrays: Sequence[Any], bind: Bind) -> tuple[dict[Value, Any], Run]:
     """A node that holds bodies, on these inputs: the arrays of its results, and what computes them."""
     outputs = [_empty(v.spec.at(sizes)) for v in node.outputs]
-    maker = _cond if node.op is cond_op else _scan if node.op is scan_op else _while
-    run = maker(backend, node, sizes, arrays, outputs, bind)
+
+    def part(name: str, arrays: Sequence[Any]) -> Part:
+        return Part(backend, node.attrs[name], arrays, bind)
+
+    if node.op is cond_op:
+        run = _cond(part, arrays, outputs)
+    else:
+        run = _scan(node, sizes, part, arrays, outputs) if node.op is scan_op else _while(node, part, arrays, outputs)
 
     def compute() -> None:
         with shapes():
@@ -59,9 +67,11 @@ def _empty(spec: TensorSpec) -> Any:
     return device_array(np.zeros([int(s) for s in spec.shape], spec.dtype))
 
 
-def _copy(source: Any, target: Any) -> None:
-    if target.size:
-        source.copyto(target)
+def _copy(sources: Sequence[Any], targets: Sequence[Any]) -> None:
+    """Arrays into others, as many as there are of the fewer."""
+    for source, target in zip(sources, targets, strict=False):
+        if target.size:
+            source.copyto(target)
 
 
 def _rows(array: Any, count: int) -> list[Any]:
@@ -69,59 +79,52 @@ def _rows(array: Any, count: int) -> list[Any]:
     return [array._slice(i, i + 1) for i in range(count)] if array.size else []
 
 
-def _cond(backend: Backend, node: Node, sizes: Mapping[str, int], arrays: Sequence[Any], outputs: Sequence[Any], bind: Bind) -> Run:
-    then, otherwise = (Part(backend, node.attrs[name], arrays[1:], bind) for name in ("then", "otherwise"))
+def _cond(part: Parts, arrays: Sequence[Any], outputs: Sequence[Any]) -> Run:
+    then, otherwise = part("then", arrays[1:]), part("otherwise", arrays[1:])
 
     def run() -> None:
-        part = then if arrays[0].asnumpy() else otherwise
-        part()
-        for source, target in zip(part.outputs, outputs, strict=True):
-            _copy(source, target)
+        chosen = then if arrays[0].asnumpy() else otherwise
+        chosen()
+        _copy(chosen.outputs, outputs)
 
     return run
 
 
-def _while(backend: Backend, node: Node, sizes: Mapping[str, int], arrays: Sequence[Any], outputs: Sequence[Any], bind: Bind) -> Run:
-    carries = node.attrs["carries"]  # the results' own arrays are what is carried
-    condition, body = (Part(backend, node.attrs[name], [*outputs, *arrays[carries:]], bind) for name in ("condition", "body"))
+def _while(node: Node, part: Parts, arrays: Sequence[Any], outputs: Sequence[Any]) -> Run:
+    captured = arrays[node.attrs["carries"] :]  # the results' own arrays are what is carried
+    condition, body = (part(name, [*outputs, *captured]) for name in ("condition", "body"))
 
     def run() -> None:
-        for source, target in zip(arrays, outputs, strict=False):
-            _copy(source, target)
-        while True:
-            condition()
-            if not condition.outputs[0].asnumpy():
-                return
+        _copy(arrays, outputs)
+        condition()
+        while condition.outputs[0].asnumpy():
             body()
-            for source, target in zip(body.outputs, outputs, strict=True):
-                _copy(source, target)
+            _copy(body.outputs, outputs)
+            condition()
 
     return run
 
 
-def _scan(backend: Backend, node: Node, sizes: Mapping[str, int], arrays: Sequence[Any], outputs: Sequence[Any], bind: Bind) -> Run:
-    attrs, body = node.attrs, node.attrs["body"]
-    carries, split, length = attrs["carries"], attrs["carries"] + attrs["xs"], int(concrete(attrs["length"], sizes))
+def _scan(node: Node, sizes: Mapping[str, int], part: Parts, arrays: Sequence[Any], outputs: Sequence[Any]) -> Run:
+    attrs, length = node.attrs, int(concrete(node.attrs["length"], sizes))
+    carries, split = attrs["carries"], attrs["carries"] + attrs["xs"]
     state, stacks = outputs[:carries], outputs[carries:]
     if length == 0:
-        return lambda: [_copy(source, target) for source, target in zip(arrays, state, strict=False)] and None
-    slices = [_empty(e.spec.at(sizes)) for e in body.inputs[carries:split]]
-    part = Part(backend, body, [*state, *slices, *arrays[split:]], bind)
+        return lambda: _copy(arrays, state)
+    slices = [_empty(e.spec.at(sizes)) for e in attrs["body"].inputs[carries:split]]
+    body = part("body", [*state, *slices, *arrays[split:]])
     with shapes():
         entering = [(_rows(x, length), s.reshape((1, *s.shape))) for x, s in zip(arrays[carries:split], slices, strict=True) if s.size]
-        leaving = [(y.reshape((1, *y.shape)), _rows(stack, length)) for y, stack in zip(part.outputs[carries:], stacks, strict=True) if y.size]
-    order = list(reversed(range(length)) if attrs["reverse"] else range(length))
+        leaving = [(y.reshape((1, *y.shape)), _rows(stack, length)) for y, stack in zip(body.outputs[carries:], stacks, strict=True) if y.size]
 
     def run() -> None:
-        for source, target in zip(arrays, state, strict=False):
-            _copy(source, target)
-        for i in order:
+        _copy(arrays, state)
+        for i in reversed(range(length)) if attrs["reverse"] else range(length):
             for rows, target in entering:
                 rows[i].copyto(target)
-            part()
+            body()
             for source, rows in leaving:
                 source.copyto(rows[i])
-            for source, target in zip(part.outputs, state, strict=False):
-                _copy(source, target)
+            _copy(body.outputs, state)
 
     return run

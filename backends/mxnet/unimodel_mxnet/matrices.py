@@ -7,10 +7,7 @@ differentiates the programs that need them (``trainer.CORE_GRADIENT``).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from unimodel.dim import Dim
 from unimodel_mxnet.model import Call
@@ -21,36 +18,22 @@ ONEDNN_WORK = 2**16  # multiplications from which FullyConnected, the one matrix
 
 @lower("matmul")
 def _(call: Call, a: Any, b: Any) -> Any:
-    a_spec, b_spec = call.specs
-    assert a_spec is not None and b_spec is not None, "matmul has two inputs"
-    a_shape, b_shape = a_spec.shape, b_spec.shape
-    if len(a_shape) == 1:
-        a, a_shape = reshape(call, a, (1, *a_shape)), (1, *a_shape)
-    if len(b_shape) == 1:
-        b, b_shape = reshape(call, b, (*b_shape, 1)), (*b_shape, 1)
-    result = _product(call, a, b, a_shape, b_shape)
-    return result if len(a_spec.shape) > 1 and len(b_spec.shape) > 1 else reshape(call, result, call.out.shape)
-
-
-def _product(call: Call, a: Any, b: Any, a_shape: Sequence[Any], b_shape: Sequence[Any]) -> Any:
+    """Of matrices and stacks of them: of vectors, core makes matrices."""
+    (a_shape, b_shape), lead = (s.shape for s in call.specs), call.out.shape[:-2]
+    left, right = swapped_input(call, 0), swapped_input(call, 1)
     if len(b_shape) == 2:
         work = [s for s in (*a_shape, b_shape[1]) if not isinstance(s, Dim)]
-        swapped = swapped_input(call, 1)
-        if len(a_shape) > 2 or (call.out.dtype == "float32" and math.prod(work) >= ONEDNN_WORK):
+        if lead or (call.out.dtype == "float32" and math.prod(work) >= ONEDNN_WORK):
             # not the legacy transpose, which fails on a reshaped convolution's blocked memory ("could not create … a reorder primitive")
-            weight = snp.transpose(b) if swapped is None else swapped
+            weight = snp.transpose(b) if right is None else right
             return legacy(sym.FullyConnected, a, weight, num_hidden=b_shape[1], no_bias=True, flatten=False)
-        left = swapped_input(call, 0)
-        return legacy(sym.dot, a if left is None else left, b if swapped is None else swapped, transpose_a=left is not None, transpose_b=swapped is not None)
+        return legacy(sym.dot, a if left is None else left, b if right is None else right, transpose_a=left is not None, transpose_b=right is not None)
     # MXNet's broadcasting matmul has a wrong gradient, and a crash in six dimensions: broadcast first, then multiply batches
-    lead = call.out.shape[:-2] if len(call.specs[0].shape) > 1 and len(call.specs[1].shape) > 1 else np.broadcast_shapes(a_shape[:-2], b_shape[:-2])
-    left, right = swapped_input(call, 0), swapped_input(call, 1)
     operands = []
     for x, plain, shape in ((left, a, a_shape), (right, b, b_shape)):
         x, tail = (plain, shape[-2:]) if x is None else (x, (shape[-1], shape[-2]))
         operands.append(reshape(call, broadcast(call, x, (*shape[:-2], *tail), (*lead, *tail)), (-1, *tail)))
-    result = npx.batch_dot(*operands, transpose_a=left is not None, transpose_b=right is not None)
-    return reshape(call, result, (*lead, a_shape[-2], b_shape[-1]))
+    return reshape(call, npx.batch_dot(*operands, transpose_a=left is not None, transpose_b=right is not None), call.out.shape)
 
 
 def swapped_input(call: Call, index: int) -> Any:

@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 
 from unimodel.backend import Backend, Store
-from unimodel.errors import BackendError, UnsupportedError
+from unimodel.errors import BackendError
 from unimodel.graph import Graph
-from unimodel.ops.definition import cond_op
 from unimodel.passes import fuse_bias, prepare, unroll
-from unimodel.regions import every_node
 from unimodel_mxnet.arrays import device_array, reason, shapes
 from unimodel_mxnet.model import Build
 from unimodel_mxnet.shim import mx
@@ -46,14 +44,6 @@ class NativeBlock(mx.gluon.SymbolBlock):
 
 
 def native_block(backend: Backend, graph: Graph, store: Store) -> NativeBlock:
-    branch = next((n for n in every_node(graph) if n.op is cond_op), None)
-    if branch is not None:
-        raise UnsupportedError(
-            "a branch of the model has no form in MXNet's artifact, which chooses between sides of known sizes only.",
-            given=repr(branch),
-            remedy="choose by um.ops.where in the model, or predict with the trainer, which branches",
-            source=branch.source,
-        )
     prepared = fuse_bias(prepare(unroll(graph), backend.lowerings.accepts))
     backend.check(prepared.nodes)
     build = Build(backend.lowerings, {})

@@ -98,23 +98,20 @@ def _symmetric(padding: Sequence[Any]) -> bool:
     return all(lo == hi for lo, hi in padding)
 
 
+def _geometry(call: Call, pads: Sequence[int]) -> dict[str, Any]:
+    """What MXNet's convolution and its transpose are both told."""
+    a = call.attrs
+    return {"kernel": call.specs[1].shape[2:], "stride": a["stride"], "dilate": a["dilation"], "pad": tuple(pads), "num_group": a["groups"]}
+
+
 @lower("conv")
 def _(call: Call, x: Any, weight: Any, bias: Any = None) -> Any:
-    a = call.attrs
-    padding = a["padding"]
+    """``bias`` comes from ``passes.fuse_bias``."""
+    pads, padding = [lo for lo, _ in call.attrs["padding"]], call.attrs["padding"]
     if not _symmetric(padding):
-        x, padding = pad(call, x, call.specs[0].shape, ((0, 0), (0, 0), *padding)), ((0, 0),) * len(padding)
-    return legacy(
-        sym.Convolution,
-        *((x, weight) if bias is None else (x, weight, bias)),
-        kernel=call.specs[1].shape[2:],
-        stride=a["stride"],
-        dilate=a["dilation"],
-        pad=tuple(lo for lo, _ in padding),
-        num_filter=call.specs[1].shape[0],
-        num_group=a["groups"],
-        no_bias=bias is None,
-    )
+        x, pads = pad(call, x, call.specs[0].shape, ((0, 0), (0, 0), *padding)), [0] * len(padding)
+    inputs = (x, weight) if bias is None else (x, weight, bias)
+    return legacy(sym.Convolution, *inputs, num_filter=call.out.shape[1], no_bias=bias is None, **_geometry(call, pads))
 
 
 def _deconvolves(node: Node) -> bool:
@@ -132,19 +129,7 @@ def _(call: Call, g: Any, weight: Any) -> Any:
     origin = [lo - p for lo, p in zip(origin, pads, strict=True)]
     end = [lo + n for lo, n in zip(origin, a["spatial"], strict=True)]
     missing = tuple(max(0, e - f) for e, f in zip(end, full, strict=True))
-    x = legacy(
-        sym.Deconvolution,
-        g,
-        weight,
-        kernel=kernel,
-        stride=a["stride"],
-        dilate=a["dilation"],
-        pad=tuple(pads),
-        adj=missing,
-        num_filter=lead[1],
-        num_group=a["groups"],
-        no_bias=True,
-    )
+    x = legacy(sym.Deconvolution, g, weight, adj=missing, num_filter=lead[1], no_bias=True, **_geometry(call, pads))
     return cut(call, x, (*lead, *(f + m for f, m in zip(full, missing, strict=True))), (0, 0, *origin), (*lead, *end))
 
 

@@ -238,12 +238,11 @@ def select(condition: Any, x: Any, y: Any) -> Any:
 
 @lower("where")
 def _(call: Call, condition: Any, x: Any, y: Any) -> Any:
-    repeated, x, y = same_shape(call, condition, x, y)
-    if call.out.dtype == "bool":
-        return snp.where(repeated, x, y)
-    key = "condition", call.node.inputs[0], call.out.shape  # every block of a transformer has the same mask
-    mask = call.build.kept[key] = call.build.kept[key] if key in call.build.kept else cast(repeated, "int32")
-    return legacy(sym.where, mask, x, y)
+    kept, key = call.build.kept, ("condition", call.node.inputs[0], call.out.shape)  # every block of a transformer has the same mask
+    if key not in kept:
+        kept[key] = broadcast(call, cast(condition, "int32"), call.specs[0].shape, call.out.shape)
+    x, y = (broadcast(call, v, s.shape, call.out.shape) for v, s in zip((x, y), call.specs[1:], strict=True))
+    return as_integers(lambda x, y: legacy(sym.where, kept[key], x, y), call.out, x, y)
 
 
 OF_ONE_SHAPE = {
