@@ -178,6 +178,12 @@ class TensorMethods(ExplainsNames):
     def roll(self, shifts: Any, dims: Any = None) -> Tensor:
         return ops.roll(self, shifts, dims)
 
+    def movedim(self, source: Any, destination: Any) -> Tensor:
+        return ops.movedim(self, source, destination)
+
+    def narrow(self, dim: int, start: int, length: int) -> Tensor:
+        return ops.narrow(self, dim, start, length)
+
     def flip(self, *dims: Any) -> Tensor:
         return ops.flip(self, axis=_sizes(dims))
 
@@ -250,6 +256,25 @@ class TensorMethods(ExplainsNames):
     sqrt = _unary("sqrt")
     square = _unary("square")
     tanh = _unary("tanh")
+    acos = _unary("acos")
+    acosh = _unary("acosh")
+    asin = _unary("asin")
+    asinh = _unary("asinh")
+    atan = _unary("atan")
+    atanh = _unary("atanh")
+    cosh = _unary("cosh")
+    digamma = _unary("digamma")
+    erfc = _unary("erfc")
+    erfinv = _unary("erfinv")
+    exp2 = _unary("exp2")
+    frac = _unary("frac")
+    isinf = _unary("isinf")
+    lgamma = _unary("lgamma")
+    log10 = _unary("log10")
+    log2 = _unary("log2")
+    sinh = _unary("sinh")
+    tan = _unary("tan")
+    trunc = _unary("trunc")
 
     def clamp(self, min: Any = None, max: Any = None) -> Tensor:
         return ops.clip(self, min, max)
@@ -287,13 +312,32 @@ class TensorMethods(ExplainsNames):
     ge = _binary("greater_equal")
     logical_and = _binary("logical_and")
     logical_or = _binary("logical_or")
+    logical_xor = _binary("logical_xor")
     logical_not = _unary("logical_not")
+    atan2 = _binary("atan2")
+    hypot = _binary("hypot")
+    logaddexp = _binary("logaddexp")
+    xlogy = _binary("xlogy")
+    outer = _binary("outer")
+    copysign = _binary("copysign")
 
     def lerp(self, end: Any, weight: Any) -> Tensor:
         return ops.lerp(self, end, weight)
 
     def nan_to_num(self, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Tensor:
         return ops.nan_to_num(self, nan, posinf, neginf)
+
+    def addcmul(self, tensor1: Any, tensor2: Any, value: Any = 1.0) -> Tensor:
+        return ops.addcmul(self, tensor1, tensor2, value)
+
+    def addcdiv(self, tensor1: Any, tensor2: Any, value: Any = 1.0) -> Tensor:
+        return ops.addcdiv(self, tensor1, tensor2, value)
+
+    def diff(self, n: int = 1, dim: int = -1) -> Tensor:
+        return ops.diff(self, dim, n)
+
+    def quantile(self, q: Any, dim: int | None = None, keepdim: Any = False) -> Tensor:
+        return ops.quantile(self, q, dim, keepdim)
 
     # products
     def matmul(self, other: Any) -> Tensor:
@@ -326,6 +370,15 @@ class TensorMethods(ExplainsNames):
 
     def scatter_add(self, dim: int, index: Any, src: Any) -> Tensor:
         return ops.scatter_add(self, dim, index, src)
+
+    def masked_select(self, mask: Any) -> Any:
+        return ops.masked_select(self, mask)
+
+    def nonzero(self) -> Any:
+        return ops.nonzero(self)
+
+    def unique(self, *args: Any, **kwargs: Any) -> Any:
+        return ops.unique(self, *args, **kwargs)
 
     def index_select(self, dim: int, index: Any) -> Tensor:
         return ops.index_select(self, dim, index)
