@@ -20,7 +20,7 @@ from unimodel.ops import Op, catalogue
 from unimodel.optim import lr_scheduler
 
 tables = pytest.importorskip("unimodel_conformance.tables", reason="the conformance suite is not installed")
-from unimodel_conformance import golden, truth_arrays, truth_images  # noqa: E402, F401  needs the suite, in which truths register themselves
+from unimodel_conformance import golden, truth_arrays, truth_images, truth_layers  # noqa: E402, F401  needs the suite, in which truths register themselves
 from unimodel_conformance.truth import TRUTH  # noqa: E402  needs the suite
 
 WITHOUT_SAMPLES = {

@@ -13,6 +13,7 @@ import numpy as np
 
 import unimodel_conformance.truth_arrays
 import unimodel_conformance.truth_images
+import unimodel_conformance.truth_layers
 import unimodel_conformance.truth_losses  # noqa: F401  its truths register themselves
 from unimodel import value_and_grad
 from unimodel.graph import Array, ArrayLiteral

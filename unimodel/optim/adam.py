@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from unimodel import ops
-from unimodel.errors import DataError
+from unimodel.optim.arguments import averaging, not_negative
 from unimodel.optimizer import Optimizer, Slots, present
 
 
@@ -27,14 +27,11 @@ class Adam(Optimizer):
         maximize: bool = False,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        if not (0 <= betas[0] < 1 and 0 <= betas[1] < 1):
-            raise DataError("betas are in [0, 1).", given=repr(betas))
-        if eps < 0 or weight_decay < 0:
-            raise DataError("eps and weight_decay are at least 0.", given=f"eps={eps}, weight_decay={weight_decay}")
+        not_negative(eps=eps, weight_decay=weight_decay)
         super().__init__(
             params,
             lr,
-            betas=tuple(betas),
+            betas=averaging(betas),
             eps=eps,
             weight_decay=weight_decay,
             amsgrad=amsgrad,
