@@ -115,7 +115,7 @@ def gelu_gradient(g: Tensor, x: Tensor, approximate: str = "none") -> Tensor:
     if approximate == "tanh":
         square = x * x
         share = ops.sigmoid(x * _tanh_slope(square, 1.0))
-        return g * (share + share * (1.0 - share) * (x * _tanh_slope(square, 3.0)))
+        return g * (share + x * share * (1.0 - share) * _tanh_slope(square, 3.0))  # x * share is gelu(x), which is there already
     density = ops.exp(-0.5 * x * x) * (1.0 / math.sqrt(2.0 * math.pi))
     return g * (0.5 * (1.0 + ops.erf(x * math.sqrt(0.5))) + x * density)
 

@@ -47,7 +47,8 @@ def _(node: Any, x: Any) -> Any:
 
 @lower("sigmoid")
 def _(node: Any, x: Any) -> Any:
-    return 0.5 * (1.0 + np.tanh(0.5 * x)) if x.dtype == "float16" else np.exp(-np.logaddexp(0.0, -x)).astype(x.dtype)
+    e = np.exp(-np.abs(x))
+    return (np.where(x < 0, e, 1.0) / (1.0 + e)).astype(x.dtype)
 
 
 @lower("erf", "erfinv", "lgamma", "digamma", "erfc")
