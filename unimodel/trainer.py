@@ -28,6 +28,7 @@ from unimodel.history import History
 from unimodel.loss import Loss
 from unimodel.metrics import Metric
 from unimodel.model import Model, Parameter
+from unimodel.modes import Mode
 from unimodel.names import ExplainsNames
 from unimodel.optimizer import Optimizer
 from unimodel.passes.precision import SCALE, SKIPPED, LossScale
@@ -356,6 +357,9 @@ class Trainer(ExplainsNames, ChecksArguments):
 
     # fit
     @checked
+    def _mode(self, training: bool) -> Mode:
+        return Mode(self._um_runtime, self.models.values(), training)
+
     def fit(
         self,
         data: Any,
@@ -409,7 +413,7 @@ class Trainer(ExplainsNames, ChecksArguments):
                     callback.on_epoch_begin(self, epoch)
                 before = self._um_steps
                 try:
-                    with _Mode(self, training=True):
+                    with self._mode(training=True):
                         logs, self._um_fed = loop.epoch(self, source, batch_size, shuffle, callbacks, steps_left)
                 except NonFiniteError as error:
                     raise _blamed_on(source, error) from None
@@ -475,7 +479,7 @@ class Trainer(ExplainsNames, ChecksArguments):
 
     def _evaluate(self, source: ArrayData | StreamData, batch_size: int) -> dict[str, float]:
         totals = Totals({m.name: m for m in self.metrics})
-        with _Mode(self, training=False):
+        with self._mode(training=False):
             for program, values, weight in loop.forward(self, "evaluate", self.evaluation_step, source, batch_size):
                 totals.add(self._logs(program, values), weight)
         return totals.results()
@@ -486,7 +490,7 @@ class Trainer(ExplainsNames, ChecksArguments):
         _whole(1, batch_size=batch_size)
         parts: list[list[Array]] = []
         structure = None
-        with _Mode(self, training=False):
+        with self._mode(training=False):
             for program, values, _ in loop.forward(self, "predict", self._predicted, dataset(data), batch_size):
                 parts.append(values)
                 structure = program.traced.structure
@@ -514,7 +518,7 @@ class Trainer(ExplainsNames, ChecksArguments):
         runtime.backend.require(Capability.NATIVE_ARTIFACT, "native()")
         if example is None:
             example = self._um_example()
-        with _Mode(self, training=False):
+        with self._mode(training=False):
             leaves = runtime.leaves(example)
             program = self._program("predict", self._predicted, example, leaves)
         return runtime.backend.native(program.traced.graph, runtime.store)
@@ -554,16 +558,11 @@ def _joined(arrays: Sequence[Array]) -> Array:
 
 def _blamed_on(source: ArrayData | StreamData, error: NonFiniteError) -> NonFiniteError:
     """The error of a loss that is not finite; where the data are not either, that is why."""
-    for path, array in nest.paths(source.data) if isinstance(source, ArrayData) else ():
-        if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
-            where = tuple(int(i) for i in np.argwhere(~finite)[0])
-            return NonFiniteError(
-                str(error).partition("\n")[0],
-                expected="data of finite numbers",
-                given=f"{array[where]} at index {where} of data{'.' + path if path else ''}, and {int((~finite).sum()) - 1} more",
-                remedy="clean the data: np.nan_to_num(x), or leave such rows out; check_finite=False trains on regardless",
-            )
-    return error
+    found = source.not_finite() if isinstance(source, ArrayData) else None
+    if found is None:
+        return error
+    remedy = "clean the data: np.nan_to_num(x), or leave such rows out; check_finite=False trains on regardless"
+    return NonFiniteError(str(error).partition("\n")[0], expected="data of finite numbers", given=found, remedy=remedy)
 
 
 def _listed(name: str, given: Any, example: str) -> Sequence[Any]:
@@ -602,34 +601,3 @@ def _takes_one(function: Callable[..., Any], names: Iterable[str]) -> bool:
     """Whether a function has one parameter, of none of these names."""
     parameters = list(inspect.signature(function).parameters.values())
     return len(parameters) == 1 and parameters[0].kind is not parameters[0].VAR_KEYWORD and parameters[0].name not in names
-
-
-class _Mode:
-    """Models in train or eval mode inside, and in the modes they had before afterwards.
-
-    To evaluate, every layer is in eval mode. To train, a model that is in eval mode as a whole is put in train mode; one that is not keeps the modes of its
-    layers, so that a layer can be left out of training with ``layer.eval()``. Where several threads predict, the last one to end puts the modes back.
-    """
-
-    def __init__(self, trainer: Trainer, training: bool) -> None:
-        self.runtime = trainer._um_runtime
-        self.models = trainer.models.values()
-        self.training = training
-
-    def __enter__(self) -> None:
-        with self.runtime.lock:
-            models = [m for m in self.models if not (self.training and m.training)]
-            changed = [m for model in models for m in model.modules() if m.training != self.training]
-            for module in changed:
-                module.training = self.training
-            self.runtime.switched[self.training].append(changed)
-
-    def __exit__(self, *_: object) -> None:
-        with self.runtime.lock:
-            inside = self.runtime.switched[self.training]
-            changed = inside.pop()
-            if inside:  # whoever is still inside needs the mode, and puts back what this one changed
-                inside[0] += changed
-                return
-            for module in changed:
-                module.training = not self.training

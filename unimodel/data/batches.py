@@ -53,6 +53,15 @@ class ArrayData:
                 remedy="check how the data was loaded or filtered",
             )
 
+    def not_finite(self) -> str | None:
+        """The first number that is not finite, and where it stands; None where all are."""
+        for path, array in nest.paths(self.data):
+            finite = np.isfinite(array) if array.dtype.kind == "f" else np.True_
+            if not finite.all():
+                where = tuple(int(i) for i in np.argwhere(~finite)[0])
+                return f"{array[where]} at index {where} of data{'.' + path if path else ''}, and {int((~finite).sum()) - 1} more"
+        return None
+
     def rows(self, index: Any) -> list[Array]:
         """These rows of every leaf."""
         return [a[index] for a in self.leaves]
