@@ -64,6 +64,10 @@ def crop(x: Any, pads: Pads, sizes: Sequence[int]) -> Any:
     return raw.Slice(input=x, begin=constant([0, *(lo for lo, _ in pads), 0]), size=constant([-1, *sizes, -1]))
 
 
+def shaped(x: Any, shape: list[int]) -> Any:
+    return x if x.shape.as_list() == shape else raw.Reshape(tensor=x, shape=constant(shape))
+
+
 def kernel_padding(sizes: Sequence[int], window: Sequence[int], stride: Sequence[int], pads: Pads) -> tuple[str, Pads]:
     """The padding a kernel can do itself, and what is left to be done before it."""
     same = []
@@ -76,84 +80,69 @@ def kernel_padding(sizes: Sequence[int], window: Sequence[int], stride: Sequence
 # ------------------------------------------------------------------------------------------------------------ convolution
 
 
+KERNELS = {
+    "depthwise": (raw.DepthwiseConv2dNative, raw.DepthwiseConv2dNativeBackpropInput, raw.DepthwiseConv2dNativeBackpropFilter),
+    "2-d": (raw.Conv2D, raw.Conv2DBackpropInput, raw.Conv2DBackpropFilter),
+    "3-d": (raw.Conv3D, raw.Conv3DBackpropInputV2, raw.Conv3DBackpropFilterV2),
+}
+"""A convolution's kernel, and those of its gradients by images and by filters."""
+
+
 class Convolution:
     """One convolution's geometry and its kernels, on images of (N, *spatial, C) and weights of (*kernel, C / groups, out)."""
 
-    def __init__(self, node: Any, sizes: Sequence[int], kernel: Sequence[int]) -> None:
-        attrs = node.attrs
-        self.rank = len(kernel) + 2
+    def __init__(self, node: Any, sizes: Sequence[int], weight: Sequence[int]) -> None:
+        attrs, (outs, channels, *kernel) = node.attrs, weight
+        self.rank = len(weight)
         if self.rank > 5:
             raise UnsupportedError("TensorFlow convolves over 1 to 3 dimensions.", given=f"{len(kernel)} spatial dimensions", source=node.source)
-        self.sizes, self.kernel, self.stride = wide(sizes), wide(kernel), wide(attrs["stride"])
-        self.dilation = [d if k > 1 else 1 for k, d in zip(self.kernel, wide(attrs["dilation"]), strict=True)]
-        self.groups: int = attrs["groups"]
+        self.sizes, self.kernel, stride, self.dilation = wide(sizes), wide(kernel), wide(attrs["stride"]), wide(attrs["dilation"])
         self.extent = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
-        padding, self.pads = kernel_padding(self.sizes, self.extent, self.stride, wide(attrs["padding"], (0, 0)))
+        padding, self.pads = kernel_padding(self.sizes, self.extent, stride, wide(attrs["padding"], (0, 0)))
         self.padded = [n + lo + hi for n, (lo, hi) in zip(self.sizes, self.pads, strict=True)]
-        self.options = {"strides": [1, *self.stride, 1], "padding": padding}
-        self.cubic = len(self.kernel) == 3
+        self.options = {"strides": [1, *stride, 1], "padding": padding}
+        groups = attrs["groups"]
+        # where each channel is a group of its own there are kernels for all groups at once; they take one stride for both dimensions
+        depthwise = groups > 1 and channels == 1 and self.rank < 5 and stride[0] == stride[1]
+        self.pieces = 1 if depthwise else groups
+        self.forward_kernel, self.input_kernel, self.filter_kernel = KERNELS["depthwise" if depthwise else "3-d" if self.rank == 5 else "2-d"]
+        self.held = [*kernel, channels, outs]
+        self.ends = [groups, outs // groups] if depthwise else [channels, outs]
+        """What comes after the kernel's dimensions in a filter."""
+
+    def taps(self) -> dict[str, Any]:
+        """The slice of a dilated filter that holds the weight's numbers."""
+        bounds = {"begin": [0] * len(self.extent + self.ends), "end": [*self.extent, *self.ends], "strides": [*self.dilation, 1, 1]}
+        return {k: constant(v) for k, v in bounds.items()}
 
     def weight(self, w: Any) -> Any:
         """(*kernel, C / groups, out) as the kernels want it, dilation filled in with zeros, since no gradient's kernel knows dilation."""
-        w = raw.ExpandDims(input=w, axis=constant(0, "int32")) if self.rank == 3 else w
-        for axis, d in enumerate(self.dilation):
-            if d > 1:
-                shape = w.shape.as_list()
-                gaps = [(0, d - 1) if i == axis + 1 else (0, 0) for i in range(len(shape) + 1)]
-                w = raw.Pad(input=raw.ExpandDims(input=w, axis=constant(axis + 1, "int32")), paddings=constant(gaps))
-                w = raw.Reshape(tensor=w, shape=constant([n * d if i == axis else n for i, n in enumerate(shape)]))
-        if self.extent != self.kernel:
-            w = raw.Slice(input=w, begin=constant([0] * w.shape.rank), size=constant([*self.extent, -1, -1]))
-        return w
+        w = shaped(w, [*self.kernel, *self.ends])
+        return w if self.extent == self.kernel else raw.StridedSliceGrad(shape=constant([*self.extent, *self.ends]), dy=w, **self.taps())
 
     def unweight(self, w: Any) -> Any:
         """The way back, for a weight's gradient."""
-        if self.extent != self.kernel:
-            start, ends = constant([0] * w.shape.rank), 3 << len(self.extent)
-            w = raw.StridedSlice(input=w, begin=start, end=constant([*self.extent, 1, 1]), strides=constant([*self.dilation, 1, 1]), end_mask=ends)
-        return raw.Squeeze(input=w, axis=[0]) if self.rank == 3 else w
+        return shaped(w if self.extent == self.kernel else raw.StridedSlice(input=w, **self.taps()), self.held)
 
     def by_group(self, function: Callable[[Any, Any], Any], *pair: Any) -> Any:
         """A kernel without groups, group by group: in all of them the last dimension is what divides, images by channels, weights by outputs."""
-        if self.groups == 1:
+        if self.pieces == 1:
             return function(*pair)
-        pieces = [raw.Split(axis=constant(t.shape.rank - 1, "int32"), value=t, num_split=self.groups) for t in pair]
+        pieces = [raw.Split(axis=constant(t.shape.rank - 1, "int32"), value=t, num_split=self.pieces) for t in pair]
         parts = [function(*p) for p in zip(*pieces, strict=True)]
         return raw.ConcatV2(values=parts, axis=constant(parts[0].shape.rank - 1, "int32"))
 
-    def depthwise(self, channels: int) -> bool:
-        """Whether each channel is a group of its own, for which there are kernels; they take one stride for both dimensions."""
-        return self.groups > 1 and channels == 1 and not self.cubic and self.stride[0] == self.stride[1]
-
     def forward(self, x: Any, w: Any) -> Any:
-        x = pad(x, self.pads)
-        if self.depthwise(w.shape[-2]):
-            filters = raw.Reshape(tensor=w, shape=constant([*self.extent, self.groups, -1]))
-            return raw.DepthwiseConv2dNative(input=x, filter=filters, **self.options)
-        kernel = raw.Conv3D if self.cubic else raw.Conv2D
-        return self.by_group(lambda a, b: kernel(input=a, filter=b, **self.options), x, w)
+        return self.by_group(lambda a, b: self.forward_kernel(input=a, filter=b, **self.options), pad(x, self.pads), w)
 
     def input_gradient(self, g: Any, w: Any, batch: Any) -> Any:
-        channels = w.shape[-2]
-        if self.depthwise(channels):
-            sizes = shape_tensor([batch, *self.padded, self.groups], "int32")
-            filters = raw.Reshape(tensor=w, shape=constant([*self.extent, self.groups, -1]))
-            found = raw.DepthwiseConv2dNativeBackpropInput(input_sizes=sizes, filter=filters, out_backprop=g, **self.options)
-        else:
-            sizes = shape_tensor([batch, *self.padded, channels], "int32")
-            kernel = raw.Conv3DBackpropInputV2 if self.cubic else raw.Conv2DBackpropInput
-            found = self.by_group(lambda a, b: kernel(input_sizes=sizes, filter=b, out_backprop=a, **self.options), g, w)
+        sizes = shape_tensor([batch, *self.padded, self.ends[0]], "int32")
+        found = self.by_group(lambda a, b: self.input_kernel(input_sizes=sizes, filter=b, out_backprop=a, **self.options), g, w)
         return crop(found, self.pads, self.sizes)
 
-    def weight_gradient(self, x: Any, g: Any, channels: int, outs: int) -> Any:
-        x = pad(x, self.pads)
-        if self.depthwise(channels):
-            sizes = constant([*self.extent, self.groups, outs // self.groups], "int32")
-            found = raw.DepthwiseConv2dNativeBackpropFilter(input=x, filter_sizes=sizes, out_backprop=g, **self.options)
-            return raw.Reshape(tensor=found, shape=constant([*self.extent, 1, outs]))
-        sizes = constant([*self.extent, channels, outs // self.groups], "int32")
-        kernel = raw.Conv3DBackpropFilterV2 if self.cubic else raw.Conv2DBackpropFilter
-        return self.by_group(lambda a, b: kernel(input=a, filter_sizes=sizes, out_backprop=b, **self.options), x, g)
+    def weight_gradient(self, x: Any, g: Any) -> Any:
+        sizes = constant([*self.extent, self.ends[0], self.ends[1] // self.pieces], "int32")
+        return self.by_group(lambda a, b: self.filter_kernel(input=a, filter_sizes=sizes, out_backprop=b, **self.options), pad(x, self.pads), g)
 
 
 def used_as_filters(graph: Graph) -> set[str]:
@@ -166,21 +155,20 @@ def used_as_filters(graph: Graph) -> set[str]:
 
 @lower("conv")
 def _(node: Any, x: Any, weight: Any) -> Any:
-    c = Convolution(node, spatial(node), node.inputs[1].spec.shape[2:])
+    c = Convolution(node, spatial(node), node.inputs[1].spec.shape)
     return result(node, c.forward(image(node, x), c.weight(node.filters(1, weight))), c.rank)
 
 
 @lower("conv_input_gradient")
 def _(node: Any, g: Any, weight: Any) -> Any:
-    c = Convolution(node, node.attrs["spatial"], node.inputs[1].spec.shape[2:])
+    c = Convolution(node, node.attrs["spatial"], node.inputs[1].spec.shape)
     return result(node, c.input_gradient(image(node, g), c.weight(node.filters(1, weight)), node.shape[0]), c.rank)
 
 
 @lower("conv_weight_gradient")
 def _(node: Any, x: Any, g: Any) -> Any:
-    c = Convolution(node, spatial(node), node.attrs["kernel"])
-    outs, channels = node.outputs[0].spec.shape[:2]
-    return node.of_filters(c.unweight(c.weight_gradient(image(node, x), image(node, g), channels, outs)))
+    c = Convolution(node, spatial(node), node.outputs[0].spec.shape)
+    return node.of_filters(c.unweight(c.weight_gradient(image(node, x), image(node, g))))
 
 
 # ---------------------------------------------------------------------------------------------------------------- pooling
@@ -192,8 +180,7 @@ class Pool:
     def __init__(self, node: Any, sizes: Sequence[int]) -> None:
         a = node.attrs
         self.rank = len(sizes) + 2
-        dilation = a.get("dilation", (1,) * len(sizes))
-        outs, pads = pool_geometry(sizes, a["kernel_size"], a["stride"], a["padding"], dilation, a["ceil_mode"])
+        outs, pads = pool_geometry(sizes, a["kernel_size"], a["stride"], a["padding"], (1,) * len(sizes), a["ceil_mode"])
         self.sizes, self.outs, window, stride, self.pads = wide(sizes), wide(outs), wide(a["kernel_size"]), wide(a["stride"]), wide(pads, (0, 0))
         self.options = {"ksize": [1, *window, 1], "strides": [1, *stride, 1], "padding": "VALID"}
 
@@ -223,12 +210,10 @@ def _(node: Any, x: Any) -> Any:
     padded = pad(image(node, x), pool.pads, -math.inf)
 
     def indices() -> Any:
-        if not marked(node):
-            return node.decomposed(node.specs, x)[1]
-        (spec,) = node.specs
-        first = [0, pool.rank - 1, *range(1, pool.rank - 1)]
+        (spec,), axes = node.specs, list(range(pool.rank))
+        first = [0, axes[-1], *axes[1:-1]] if marked(node) else axes
         found = node.decomposed([TensorSpec(tuple(spec.shape[i] for i in first), spec.dtype)], transpose(x, first))[1]
-        return transpose(found, [0, *range(2, pool.rank), 1])
+        return transpose(found, [first.index(i) for i in axes])
 
     if node.writer.xla and pool.disjoint():  # XLA's own pooling loses NaN, and its gradient scatters elements one by one
         return result(node, functools.reduce(larger, pool.corners(padded)), pool.rank), indices
@@ -307,18 +292,15 @@ def _single(node: Node) -> bool:
 
 def _rows(node: Any, x: Any) -> Any:
     """A batch of any rank as (N, 1, spatial, C)."""
-    channels = x.shape[-1 if marked(node) else 1]
-    if x.shape.rank > 2:
-        x = image(node, x)
-    return raw.Reshape(tensor=x, shape=constant([-1, 1, math.prod(x.shape[1:-1]), channels]))
+    x = image(node, x) if x.shape.rank > 2 else x
+    return raw.Reshape(tensor=x, shape=constant([-1, 1, math.prod(x.shape[1:-1]), x.shape[-1]]))
 
 
 def _unrows(node: Any, rows: Any) -> Any:
-    shape = list(node.shape)
-    if not marked(node) and len(shape) > 2:
-        shape.append(shape.pop(1))
-        return transpose(reshape(rows, shape), [0, len(shape) - 1, *range(1, len(shape) - 1)])
-    return reshape(rows, shape)
+    shape, rank = node.shape, len(node.shape)
+    if marked(node) or rank == 2:
+        return reshape(rows, shape)
+    return transpose(reshape(rows, [shape[0], *shape[2:], shape[1]]), [0, rank - 1, *range(1, rank - 1)])
 
 
 def _normalised(node: Any, rows: Any, mean: Any, variance: Any, weight: Any, bias: Any) -> Any:

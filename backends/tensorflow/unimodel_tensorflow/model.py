@@ -38,12 +38,11 @@ LOSES_NAN = frozenset(["max", "min", "maximum", "minimum"])
 
 def with_nan(node: Node, inputs: Sequence[Any], result: Any) -> Any:
     """The largest or smallest, of two or along axes, that is NaN where there is one among them."""
-    nan = [raw.IsNan(x=x) for x in inputs]
-    among = (
-        raw.LogicalOr(x=nan[0], y=nan[1])
-        if len(nan) > 1
-        else raw.Any(input=nan[0], axis=constant(node.attrs["axis"], "int32"), keep_dims=node.attrs["keepdims"])
-    )
+    among, *other = [raw.IsNan(x=x) for x in inputs]
+    if other:
+        among = raw.LogicalOr(x=among, y=other[0])
+    else:
+        among = raw.Any(input=among, axis=constant(node.attrs["axis"], "int32"), keep_dims=node.attrs["keepdims"])
     return raw.SelectV2(condition=among, t=constant(math.nan, result.dtype.name), e=result)
 
 
