@@ -36,7 +36,8 @@ def python(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_it_is_short_and_core_does_not_know_it() -> None:
     assert sum(len(path.read_text().splitlines()) for path in FOLDER.rglob("*.py")) < 260
     core = Path(um.__file__).parent
-    assert not [path for path in core.rglob("*.py") if "autograd" in path.read_text().lower()]
+    naming = [path.name for path in core.rglob("*.py") if "autograd" in path.read_text().lower()]
+    assert naming == ["foreign_names.py"]  # where torch.autograd's name is explained
 
 
 def test_it_passes_the_check() -> None:

@@ -355,11 +355,11 @@ class Trainer(ExplainsNames, ChecksArguments):
             )
         return logs
 
-    # fit
-    @checked
     def _mode(self, training: bool) -> Mode:
         return Mode(self._um_runtime, self.models.values(), training)
 
+    # fit
+    @checked
     def fit(
         self,
         data: Any,

@@ -101,7 +101,7 @@ def _(node: Any) -> Any:
 
 @lower("extent")
 def _(node: Any) -> Any:
-    return cast(node.attrs["dim"], node.attrs["dtype"])
+    return cast(number(node.attrs["dim"]), node.attrs["dtype"])
 
 
 @lower("iota")

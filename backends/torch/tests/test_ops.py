@@ -67,7 +67,9 @@ def test_gradients(op: Any, sample: Sample, who: str, dtype: str) -> None:
         value, grads = um.value_and_grad(lambda: weighed(function(_, *xs), dtype), wrt=[x for x in xs if x.dtype == dtype])
         return value, *(g for g in grads if g is not None)
 
-    assert_same(program(gradient, {}, arrays, "torch", who)(*arrays), program(gradient, {}, arrays, "numpy")(*arrays), 4 * TOLERANCES[dtype])
+    found, reference = program(gradient, {}, arrays, "torch", who)(*arrays), program(gradient, {}, arrays, "numpy")(*arrays)
+    assert_same(found[:1], reference[:1], 16 * TOLERANCES[dtype])  # a sum over all elements, in which numbers of both signs cancel
+    assert_same(found[1:], reference[1:], 4 * TOLERANCES[dtype])
 
 
 @pytest.mark.parametrize("who", ["core", "native"])
