@@ -89,7 +89,7 @@ KERNELS = {
 
 
 class Convolution:
-    """One convolution's geometry and its kernels, on images of (N, *spatial, C) and weights of (*kernel, C / groups, out)."""
+    """One convolution's geometry, and which kernels are for it, on images of (N, *spatial, C) and weights of (*kernel, C / groups, out)."""
 
     def __init__(self, node: Any, sizes: Sequence[int], weight: Sequence[int]) -> None:
         attrs, (outs, channels, *kernel) = node.attrs, weight
@@ -124,25 +124,13 @@ class Convolution:
         """The way back, for a weight's gradient."""
         return shaped(w if self.extent == self.kernel else raw.StridedSlice(input=w, **self.taps()), self.held)
 
-    def by_group(self, function: Callable[[Any, Any], Any], *pair: Any) -> Any:
-        """A kernel without groups, group by group: in all of them the last dimension is what divides, images by channels, weights by outputs."""
+    def by_group(self, kernel: Callable[..., Any], pair: dict[str, Any], **sizes: Any) -> Any:
+        """A kernel without groups, group by group: of each in a pair the last dimension is what divides, images by channels, weights by outputs."""
         if self.pieces == 1:
-            return function(*pair)
-        pieces = [raw.Split(axis=constant(t.shape.rank - 1, "int32"), value=t, num_split=self.pieces) for t in pair]
-        parts = [function(*p) for p in zip(*pieces, strict=True)]
+            return kernel(**pair, **sizes, **self.options)
+        pieces = [raw.Split(axis=constant(t.shape.rank - 1, "int32"), value=t, num_split=self.pieces) for t in pair.values()]
+        parts = [kernel(**dict(zip(pair, p, strict=True)), **sizes, **self.options) for p in zip(*pieces, strict=True)]
         return raw.ConcatV2(values=parts, axis=constant(parts[0].shape.rank - 1, "int32"))
-
-    def forward(self, x: Any, w: Any) -> Any:
-        return self.by_group(lambda a, b: self.forward_kernel(input=a, filter=b, **self.options), pad(x, self.pads), w)
-
-    def input_gradient(self, g: Any, w: Any, batch: Any) -> Any:
-        sizes = shape_tensor([batch, *self.padded, self.ends[0]], "int32")
-        found = self.by_group(lambda a, b: self.input_kernel(input_sizes=sizes, filter=b, out_backprop=a, **self.options), g, w)
-        return crop(found, self.pads, self.sizes)
-
-    def weight_gradient(self, x: Any, g: Any) -> Any:
-        sizes = constant([*self.extent, self.ends[0], self.ends[1] // self.pieces], "int32")
-        return self.by_group(lambda a, b: self.filter_kernel(input=a, filter_sizes=sizes, out_backprop=b, **self.options), pad(x, self.pads), g)
 
 
 def used_as_filters(graph: Graph) -> set[str]:
@@ -156,19 +144,24 @@ def used_as_filters(graph: Graph) -> set[str]:
 @lower("conv")
 def _(node: Any, x: Any, weight: Any) -> Any:
     c = Convolution(node, spatial(node), node.inputs[1].spec.shape)
-    return result(node, c.forward(image(node, x), c.weight(node.filters(1, weight))), c.rank)
+    pair = {"input": pad(image(node, x), c.pads), "filter": c.weight(node.filters(1, weight))}
+    return result(node, c.by_group(c.forward_kernel, pair), c.rank)
 
 
 @lower("conv_input_gradient")
 def _(node: Any, g: Any, weight: Any) -> Any:
     c = Convolution(node, node.attrs["spatial"], node.inputs[1].spec.shape)
-    return result(node, c.input_gradient(image(node, g), c.weight(node.filters(1, weight)), node.shape[0]), c.rank)
+    pair = {"out_backprop": image(node, g), "filter": c.weight(node.filters(1, weight))}
+    sizes = shape_tensor([node.shape[0], *c.padded, c.ends[0]], "int32")
+    return result(node, crop(c.by_group(c.input_kernel, pair, input_sizes=sizes), c.pads, c.sizes), c.rank)
 
 
 @lower("conv_weight_gradient")
 def _(node: Any, x: Any, g: Any) -> Any:
     c = Convolution(node, spatial(node), node.outputs[0].spec.shape)
-    return node.of_filters(c.unweight(c.weight_gradient(image(node, x), image(node, g))))
+    pair = {"input": pad(image(node, x), c.pads), "out_backprop": image(node, g)}
+    sizes = constant([*c.extent, c.ends[0], c.ends[1] // c.pieces], "int32")
+    return node.of_filters(c.unweight(c.by_group(c.filter_kernel, pair, filter_sizes=sizes)))
 
 
 # ---------------------------------------------------------------------------------------------------------------- pooling
