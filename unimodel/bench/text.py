@@ -92,12 +92,23 @@ def order(record: Mapping[str, Any]) -> Iterator[str]:
 
 def too_few(record: Mapping[str, Any]) -> Iterator[str]:
     """A sentence where there were too few observations to call any difference one."""
-    counts = [e["ratio"]["observations"] for e in record["unimodel"]["contestants"] if e["ratio"] is not None and e["baseline"] != e["key"]]
-    if counts and min(counts) < FEWEST:
-        fewest = min(counts)
+    counts: dict[str, int] = {}
+    for entry in record["unimodel"]["contestants"]:
+        if entry["ratio"] is not None and entry["baseline"] != entry["key"]:
+            name = entry["workload"]
+            counts[name] = min(counts.get(name, entry["ratio"]["observations"]), entry["ratio"]["observations"])
+    few = {name: count for name, count in counts.items() if count < FEWEST}
+    if few:
+        fewest, where = min(few.values()), "" if len(few) == len(counts) else f" of {', '.join(few)}"
+        unit = (
+            "process"
+            if all(len(e["processes"]) == few[e["workload"]] for e in record["unimodel"]["contestants"] if e["workload"] in few and e["ratio"])
+            else "round"
+        )
+        plural = {"process": "processes", "round": "rounds"}[unit]
         yield (
-            f"{fewest} process{'es are' if fewest > 1 else ' is'} too few to tell any two apart, whatever their ratio and its interval: "
-            f"{FEWEST} are needed (--processes {FEWEST})."
+            f"{fewest} {plural + where + ' are' if fewest > 1 else unit + where + ' is'} too few to tell any two apart, whatever their ratio and its interval: "
+            f"{FEWEST} are needed{f' (--processes {FEWEST})' if unit == 'process' else ''}."
         )
 
 
