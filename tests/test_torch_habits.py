@@ -200,7 +200,7 @@ def test_a_loss_that_depends_on_no_parameter_is_refused() -> None:
 def test_a_step_that_updates_nothing_is_noticed() -> None:
     class Forgets(um.Trainer):
         def step(self, batch: Any) -> dict[str, Any]:
-            loss, _ = um.value_and_grad(lambda: self.loss(self.model(batch[0]), batch[1]), wrt=self.model.parameters())  # type: ignore[misc]
+            loss, _ = um.value_and_grad(lambda: self.loss(self.model(batch[0]), batch[1]), wrt=self.model.parameters())  # type: ignore[misc]  # the loss is given
             return {"loss": loss}
 
     with pytest.warns(UserWarning, match="updates no parameter"):

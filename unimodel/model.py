@@ -25,7 +25,6 @@ from unimodel.tracing import Variable, current_trace, layer
 
 if TYPE_CHECKING:
     from unimodel.backend import Store
-    from unimodel.runtime import Runtime
 
 
 class State(Variable):
@@ -356,8 +355,3 @@ def path_of(part: Model | State) -> str:
         part, name = part.__dict__["_um_owner"]
         names.append(name)
     return ".".join(reversed(names)) or "parameter"
-
-
-def runtime_of(model: Model) -> Runtime | None:
-    """Where the model's numbers live, if a trainer has taken it."""
-    return model.__dict__.get("_um_runtime")

@@ -7,7 +7,6 @@ them, at the latest at the end of an epoch.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 import os
@@ -20,7 +19,7 @@ import numpy as np
 from unimodel import loop, nest, ops, recording, resume
 from unimodel.arguments import ChecksArguments, checked
 from unimodel.backend import Capability, CompileOptions
-from unimodel.callbacks.callback import Callback
+from unimodel.callbacks.callback import Callback, refuse_unknown_events
 from unimodel.data.batches import ArrayData, StreamData, dataset
 from unimodel.errors import BackendError, DataError, NonFiniteError, TraceError, UnimodelError, UnsupportedError
 from unimodel.graph import Array
@@ -389,14 +388,7 @@ class Trainer(ExplainsNames, ChecksArguments):
                 raise DataError(
                     "this is no callback.", expected="an instance of a subclass of um.callbacks.Callback", given=repr(callback), remedy="pass an instance"
                 )
-            events = [name for name in dir(Callback) if name.startswith("on_")]
-            for name in (n for n in dir(callback) if n.startswith("on_") and n not in events):
-                raise DataError(
-                    f"{type(callback).__name__}.{name} would never be called.",
-                    expected=", ".join(events),
-                    given=name,
-                    remedy=f"rename it, perhaps to {(difflib.get_close_matches(name, events, 1, 0) or events)[0]}",
-                )
+            refuse_unknown_events(callback)
         source = dataset(data)
         validation = None if validation_data is None else dataset(validation_data, "validation_data")
         history = History()
@@ -562,7 +554,7 @@ def _blamed_on(source: ArrayData | StreamData, error: NonFiniteError) -> NonFini
     if found is None:
         return error
     remedy = "clean the data: np.nan_to_num(x), or leave such rows out; check_finite=False trains on regardless"
-    return NonFiniteError(str(error).partition("\n")[0], expected="data of finite numbers", given=found, remedy=remedy)
+    return NonFiniteError(error.message, expected="data of finite numbers", given=found, remedy=remedy)
 
 
 def _listed(name: str, given: Any, example: str) -> Sequence[Any]:

@@ -1,10 +1,12 @@
-"""Three small real problems, as ``golden/make.py`` has them in PyTorch: regression, images, and sequences with attention; dropout in all."""
+"""Three small real problems, as ``golden/make.py`` has them in PyTorch: regression, images, and sequences with attention; dropout in all. And two whose results a line of NumPy gives."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 import unimodel as um
 from unimodel import ops
@@ -148,3 +150,44 @@ class Losses(um.callbacks.Callback):
 
     def on_step_end(self, trainer: um.Trainer, step: int, logs: dict[str, float]) -> None:
         self.values.append(float(logs["loss"]))
+
+
+class Line(um.Model):
+    """y = w · x + b from given numbers."""
+
+    def __init__(self, w: Any = (0.5, -1.0), b: float = 0.25) -> None:
+        self.w = um.Parameter(np.array(w, "float32"))
+        self.b = um.Parameter(np.array(b, "float32"))
+
+    def forward(self, x: Any) -> Any:
+        return x @ self.w + self.b
+
+
+def line_data(count: int = 10) -> tuple[Array, Array]:
+    rng = np.random.default_rng(count)
+    return rng.standard_normal((count, 2)).astype("float32"), rng.standard_normal(count).astype("float32")
+
+
+def line(lr: float = 0.1, **options: Any) -> um.Trainer:
+    return um.Trainer(Line(), um.losses.MSELoss(), um.optim.SGD(lr=lr), **options)
+
+
+def descend(batches: list[tuple[Array, Array]], lr: float = 0.1, weights: list[Array] | None = None) -> tuple[Array, float, list[float]]:
+    """Gradient descent on the line by hand, in float64."""
+    w, b, losses = np.array([0.5, -1.0]), 0.25, []
+    for i, (x, y) in enumerate(batches):
+        share = np.full(len(x), 1 / len(x)) if weights is None else weights[i] / weights[i].sum()
+        error = x.astype("float64") @ w + b - y
+        losses.append(float(np.sum(share * error**2)))
+        w, b = w - lr * 2 * (x.T @ (share * error)), b - lr * 2 * float(np.sum(share * error))
+    return w, b, losses
+
+
+class Sum(um.Model):
+    """Its prediction is the sum of a batch's features; one idle parameter."""
+
+    def __init__(self) -> None:
+        self.w = um.Parameter(np.array(0.0))
+
+    def forward(self, x: Any) -> Any:
+        return ops.sum(x, axis=1) + self.w

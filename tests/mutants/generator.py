@@ -212,7 +212,9 @@ def _fallback(place: Place) -> str:
         "optim": "test_optimizers.py test_sizes.py",
         "ops": "test_functions.py test_edges.py test_layers.py",
     }
-    own = next((tests for room, tests in rooms.items() if f"/{room}/" in place.file), "test_programs.py test_functions.py test_trainer.py")
+    own = next(
+        (tests for room, tests in rooms.items() if f"/{room}/" in place.file), "test_programs.py test_functions.py test_trainer.py test_trainer_in_use.py"
+    )
     return " ".join(f"{EVERYTHING}/{name}" for name in own.split())
 
 

@@ -13,7 +13,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 from unimodel.bench.intervals import Ratio, median, ratio, spread
-from unimodel.bench.plan import Contestant
 from unimodel.bench.session import Entry, Session, group_name
 
 SCHEMA = 1
@@ -200,8 +199,3 @@ def finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def contestant_of(entry: Mapping[str, Any]) -> Contestant:
-    """The contestant that an entry of a record is of."""
-    return Contestant(**{name: entry[name] for name in Contestant.__dataclass_fields__})

@@ -92,23 +92,16 @@ def order(record: Mapping[str, Any]) -> Iterator[str]:
 
 def too_few(record: Mapping[str, Any]) -> Iterator[str]:
     """A sentence where there were too few observations to call any difference one."""
-    counts: dict[str, int] = {}
-    for entry in record["unimodel"]["contestants"]:
-        if entry["ratio"] is not None and entry["baseline"] != entry["key"]:
-            name = entry["workload"]
-            counts[name] = min(counts.get(name, entry["ratio"]["observations"]), entry["ratio"]["observations"])
-    few = {name: count for name, count in counts.items() if count < FEWEST}
+    beside = [e for e in record["unimodel"]["contestants"] if e["ratio"] is not None and e["baseline"] != e["key"]]
+    few = [e for e in beside if e["ratio"]["observations"] < FEWEST]
     if few:
-        fewest, where = min(few.values()), "" if len(few) == len(counts) else f" of {', '.join(few)}"
-        unit = (
-            "process"
-            if all(len(e["processes"]) == few[e["workload"]] for e in record["unimodel"]["contestants"] if e["workload"] in few and e["ratio"])
-            else "round"
-        )
-        plural = {"process": "processes", "round": "rounds"}[unit]
+        fewest, workloads = min(e["ratio"]["observations"] for e in few), list(dict.fromkeys(e["workload"] for e in few))
+        by_process = all(len(e["processes"]) == e["ratio"]["observations"] for e in few)  # else their rounds are what is observed
+        what = ("process is" if fewest == 1 else "processes are") if by_process else "rounds are"
+        where = "" if {e["workload"] for e in beside} == {*workloads} else f" for {', '.join(workloads)}"
         yield (
-            f"{fewest} {plural + where + ' are' if fewest > 1 else unit + where + ' is'} too few to tell any two apart, whatever their ratio and its interval: "
-            f"{FEWEST} are needed{f' (--processes {FEWEST})' if unit == 'process' else ''}."
+            f"{fewest} {what} too few{where} to tell any two apart, whatever their ratio and its interval: "
+            f"{FEWEST} are needed{f' (--processes {FEWEST})' if by_process else ''}."
         )
 
 

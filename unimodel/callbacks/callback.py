@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unimodel.arguments import ChecksArguments
+from unimodel.errors import DataError
+from unimodel.names import closest
 
 if TYPE_CHECKING:
     from unimodel.trainer import Trainer
@@ -27,3 +29,16 @@ class Callback(ChecksArguments):
 
     def on_train_end(self, trainer: Trainer) -> None:
         """After the last epoch, also when an error or an interrupt ended it."""
+
+
+def refuse_unknown_events(callback: Callback) -> None:
+    """Raises ``DataError`` for a method that is named like an event and is none, such as another library's."""
+    events = [name for name in dir(Callback) if name.startswith("on_")]
+    for name in dir(callback):
+        if name.startswith("on_") and name not in events:
+            raise DataError(
+                f"{type(callback).__name__}.{name} would never be called.",
+                expected=", ".join(events),
+                given=name,
+                remedy=f"rename it, perhaps to {closest(name, events, like=0.0)}",
+            )

@@ -8,7 +8,7 @@ imported here: they are known by what they can do.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -148,6 +148,3 @@ def chunks(order: Array, batch_size: int, most: int) -> Iterator[Array]:
         yield order[start : min(start + span, whole)]
     if whole < len(order):
         yield order[whole:]
-
-
-BatchFunction = Callable[[Any], Any]

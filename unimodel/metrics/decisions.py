@@ -50,7 +50,7 @@ def decisions(input: Any, target: Any, threshold: float | None, what: str) -> De
     )
 
 
-_SAME_NUMBERS = ("reshape", "permute_dims", "slice", "cast", "clip", "expand_dims", "squeeze", "stop_gradient")
+_SAME_NUMBERS = ("reshape", "permute_dims", "slice", "cast", "stop_gradient")
 
 
 def _probabilities(input: Any) -> bool:

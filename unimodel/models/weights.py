@@ -36,6 +36,6 @@ def load_weights(model: Model, weights: File | Sequence[File] | Mapping[str, Any
         else:
             renamed[name] = value
     if not strict:
-        shapes = {name: array.shape for name, array in model.state_dict().items()}
+        shapes = {name: state.shape for name, state in model._states().items()}
         renamed = {name: value for name, value in renamed.items() if value.shape == shapes.get(name, value.shape)}
     return model.load_state_dict(renamed, strict)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from unimodel.errors import ShapeError
+from unimodel.graph import FLOATS, INTEGERS
 from unimodel.tracing import promote
 
 __all__ = [
@@ -23,12 +24,12 @@ __all__ = [
 
 KINDS = {
     "bool": ("bool",),
-    "signed integer": ("int32", "int64"),
+    "signed integer": INTEGERS,
     "unsigned integer": (),
-    "integral": ("int32", "int64"),
-    "real floating": ("float16", "bfloat16", "float32", "float64"),
+    "integral": INTEGERS,
+    "real floating": FLOATS,
     "complex floating": (),
-    "numeric": ("int32", "int64", "float16", "bfloat16", "float32", "float64"),
+    "numeric": INTEGERS + FLOATS,
 }
 """The dtypes of tensors by the standard's kinds."""
 

@@ -48,7 +48,7 @@ __all__ = [
 def slice(x: TensorSpec, start: Any, stop: Any, step: Any) -> TensorSpec:
     """Elements ``start`` to ``stop`` by a positive ``step``, one of each per dimension, none negative or past the end."""
     for axis, (a, b, s, n) in enumerate(zip(start, stop, step, x.shape, strict=True)):
-        if s < 1 or any_number_out_of_order(a, b, n):
+        if s < 1 or _out_of_order(a, b, n):
             raise ShapeError(
                 "a slice lies inside its dimension.",
                 expected=f"0 <= start <= stop <= {n} in dimension {axis}, and a step of at least 1",
@@ -59,7 +59,7 @@ def slice(x: TensorSpec, start: Any, stop: Any, step: Any) -> TensorSpec:
     return x.with_shape(*sizes)
 
 
-def any_number_out_of_order(start: Size, stop: Size, size: Size) -> bool:
+def _out_of_order(start: Size, stop: Size, size: Size) -> bool:
     """Whether these are not in order, as far as numbers say it."""
     bounds = [b for b in (0, start, stop, size) if isinstance(b, int)]
     return bounds != sorted(bounds)

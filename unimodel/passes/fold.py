@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import unimodel.ops as ops
-from unimodel.graph import Graph, Node, Value
+from unimodel.graph import Graph, Node, TensorSpec, Value
 from unimodel.ops.definition import Op, distinct
 from unimodel.passes.rewrite import Rewriter, rewrite
 from unimodel.regions import bodies, with_bodies
@@ -137,7 +137,7 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
     if first.dtype == "bool" and name in _OF_BOOLEANS and inputs[1] is not None:
         return _OF_BOOLEANS[name](first, inputs[1])
     if name == "matmul" and inputs[1] is not None and 1 in (first.ndim, inputs[1].ndim):
-        return _of_matrices(first, inputs[1])
+        return _of_matrices(first, inputs[1], out)
     if name == "permute_dims" and node.attrs["axes"] == tuple(range(len(node.attrs["axes"]))):
         return first
     producer = first.value.producer
@@ -147,10 +147,6 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
         if source.spec == out:
             return Tensor(rewriter.trace, source)
         return rewriter.keep(node, [Tensor(rewriter.trace, source)])[0]
-    if name == "matmul" and inputs[1] is not None and 1 in (first.ndim, inputs[1].ndim):  # vectors are matrices of one row, or one column
-        row = ops.reshape(first, (1, *first.shape)) if first.ndim == 1 else first
-        column = ops.reshape(inputs[1], (*inputs[1].shape, 1)) if inputs[1].ndim == 1 else inputs[1]
-        return ops.reshape(ops.matmul(row, column), out.shape)
     if name in SCALAR_ARITHMETIC and out.shape == () and out.is_float:
         numbers = [_constant(t) for t in inputs]
         if all(n is not None for n in numbers):
@@ -167,12 +163,11 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
     return None
 
 
-def _of_matrices(x: Tensor, y: Tensor) -> Tensor:
+def _of_matrices(x: Tensor, y: Tensor, out: TensorSpec) -> Tensor:
     """A product with vectors as one of a row and a column, so that no kernel has to know vectors."""
-    row, column = x.ndim == 1, y.ndim == 1
-    found = ops.matmul(ops.reshape(x, (1, *x.shape)) if row else x, ops.reshape(y, (*y.shape, 1)) if column else y)
-    *lead, m, n = found.shape
-    return ops.reshape(found, (*lead, *(() if row else (m,)), *(() if column else (n,))))
+    row = ops.reshape(x, (1, *x.shape)) if x.ndim == 1 else x
+    column = ops.reshape(y, (*y.shape, 1)) if y.ndim == 1 else y
+    return ops.reshape(ops.matmul(row, column), out.shape)
 
 
 def _without_broadcasts(inputs: Sequence[Tensor | None], node: Node) -> list[Tensor | None]:
