@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from program import Variables, assert_same, program
+from unimodel_torch.trainer import LARGE
 
 import unimodel as um
 from unimodel import ops, plugins
@@ -137,6 +138,13 @@ def test_who_differentiates() -> None:
     assert program(attends, {}, [x], "torch").executable.differentiation == "native"
     assert program(attends, {}, [x], "torch", "core").executable.differentiation == "core"
     assert program(step, STATE, batch(3), "torch").executable.differentiation == "core"
+
+    def convolves(v: Variables, x: Any, w: Any) -> Any:
+        return um.value_and_grad(lambda: ops.conv2d(x, w).sum(), wrt=[w])[1]
+
+    for filters, expected in ((8, "core"), (LARGE // 64, "core"), (LARGE // 64 + 1, "native")):
+        found = program(convolves, {}, [np.ones((1, 64, 1, 1), "float32"), np.ones((filters, 64, 1, 1), "float32")], "torch").executable.differentiation
+        assert found == expected, f"{filters} filters of 64 numbers"
 
 
 def test_devices() -> None:
