@@ -178,6 +178,8 @@ class Executable(ABC):
 
     compiler: str = "none"
     """Which compiler of the framework's own has worked on it."""
+    differentiation: str = "core"
+    """Who has differentiated it: "core" or "native"."""
 
     @abstractmethod
     def run(self, batch: Sequence[Array], scalars: Sequence[float]) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from unimodel.backend import Lowerings, at_sizes
+from unimodel.backend import Lowerings
 from unimodel.errors import BackendError, UnimodelError, UnsupportedError
 from unimodel.graph import Input, Node, TensorSpec, Value
 from unimodel_mxnet.arrays import DTYPES, reason, shapes
@@ -29,9 +29,8 @@ class Call:
     def __init__(self, build: Build, node: Node) -> None:
         self.build = build
         self.node = node
-        self.attrs = at_sizes(node, build.sizes).attrs if build.sizes else node.attrs
-        self.specs = tuple(None if s is None else s.at(build.sizes) if build.sizes else s for s in node.specs)
-        self.outputs = tuple(v.spec.at(build.sizes) if build.sizes else v.spec for v in node.outputs)
+        self.attrs, self.specs = node.attrs, node.specs
+        self.outputs = tuple(v.spec for v in node.outputs)
 
     @property
     def out(self) -> TensorSpec:
@@ -72,9 +71,8 @@ class Call:
 class Build:
     """Symbols by graph value, made on demand in the order of the nodes. ``literals`` are the arrays that the symbol needs beside the graph's inputs."""
 
-    def __init__(self, lowerings: Lowerings, sizes: Mapping[str, int], stage: Stage | None = None, hasty: bool = False) -> None:
+    def __init__(self, lowerings: Lowerings, stage: Stage | None = None, hasty: bool = False) -> None:
         self.lowerings = lowerings
-        self.sizes = sizes
         self.flowing = set() if stage is None else set(stage.flowing)
         """The values through which MXNet's gradient flows back."""
         self.sparse = frozenset() if stage is None else stage.sparse

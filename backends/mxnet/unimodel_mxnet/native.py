@@ -46,7 +46,7 @@ class NativeBlock(mx.gluon.SymbolBlock):
 def native_block(backend: Backend, graph: Graph, store: Store) -> NativeBlock:
     prepared = fuse_bias(prepare(unroll(graph), backend.lowerings.accepts))
     backend.check(prepared.nodes)
-    build = Build(backend.lowerings, {})
+    build = Build(backend.lowerings)
     build.places = prepared.places
     inputs, arrays = [], {}
     for entry in prepared.inputs:

@@ -6,14 +6,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from unimodel.backend import Backend, Capability, CompileOptions, never, not_yet
+from unimodel.backend import Backend, Capability, CompileOptions, Executable, never, not_yet
+from unimodel.executables import PerShape, Segments, Together
 from unimodel.graph import Graph
 from unimodel.plugins import hookimpl
+from unimodel.regions import has_control_flow
 from unimodel_mxnet import nn
 from unimodel_mxnet.arrays import MxnetStore, device_array, host_array
 from unimodel_mxnet.native import native_block
 from unimodel_mxnet.shim import mx
-from unimodel_mxnet.trainer import Program
+from unimodel_mxnet.trainer import TOGETHER, Program, light, prepared
 
 RETIRED = "https://attic.apache.org/projects/mxnet.html"
 
@@ -44,8 +46,19 @@ class MxnetBackend(Backend):
     def store(self, arrays: Any) -> MxnetStore:
         return MxnetStore(self, arrays)
 
-    def compile(self, graph: Graph, store: Any, options: CompileOptions | None = None) -> Program:
-        return Program(self, graph, store, options or CompileOptions())
+    def compile(self, graph: Graph, store: Any, options: CompileOptions | None = None) -> Executable:
+        graph, differentiation = prepared(self, graph, options or CompileOptions())
+        self.check(graph.nodes)
+
+        def straight(graph: Graph) -> Executable:
+            return Program(self, graph, store, differentiation)
+
+        def whole(graph: Graph) -> Executable:
+            return PerShape(graph, (lambda graph: Segments(graph, straight)) if has_control_flow(graph) else straight)
+
+        executable = Together(graph, TOGETHER, whole) if differentiation == "core" and light(graph) else whole(graph)
+        executable.differentiation = differentiation
+        return executable
 
     def native(self, graph: Graph, store: Any) -> Any:
         return native_block(self, graph, store)

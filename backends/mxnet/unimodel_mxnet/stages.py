@@ -1,7 +1,7 @@
 """How a graph is cut into executors.
 
 Core's differentiation leaves one forward graph: one stage. Where MXNet differentiates, the first stage ends in the region's loss and has a backward pass,
-which leaves the gradients in arrays; what needs them is a second, forward stage. Numbers that follow from host scalars alone are computed by the host.
+which leaves the gradients in arrays; what needs them is a second, forward stage.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from unimodel.graph import Graph, Node, Value
-from unimodel.ops.definition import regions, value_and_grad_op
-from unimodel.passes import SCALAR_ARITHMETIC
-from unimodel.regions import active_values, bodies, reached_values
+from unimodel.ops.definition import value_and_grad_op
+from unimodel.passes.host import HostArithmetic
+from unimodel.regions import active_values, reached_values
 
 
 @dataclass(eq=False)
@@ -33,11 +33,6 @@ class Stage:
     """Tables among the arguments, read by rows once, whose gradient is only subtracted: it need have no rows but those that were read."""
 
     @property
-    def held(self) -> Node | None:
-        """The branch or loop that this stage is."""
-        return self.nodes[0] if self.nodes and bodies(self.nodes[0]) else None
-
-    @property
     def made(self) -> list[Value]:
         return [*(v for n in self.nodes for v in n.outputs), *self.aliases]
 
@@ -47,18 +42,15 @@ class Stage:
 
 
 def stages(graph: Graph, host: HostArithmetic, kernels: Sequence[Node] = ()) -> list[Stage]:
-    """The stages of a prepared graph, in order: one for each region that MXNet differentiates, one for each branch or loop, and one for all that is left.
+    """The stages of a prepared graph, in order: one for each region that MXNet differentiates, and one for all that is left.
 
     ``kernels`` are updates that are carried out after them.
     """
     rest = [n for n in graph.nodes if n not in host.nodes and n not in kernels]
     found: list[Stage] = []
-    for region in [n for n in rest if n.op.name in regions]:
+    for region in [n for n in rest if n.op is value_and_grad_op]:
         before = _ancestors(rest, region)
         rest = [n for n in rest if n is not region and n not in before]
-        if region.op is not value_and_grad_op:
-            found += [Stage(before), Stage([region])]
-            continue
         targets = {region.inputs[i] for i in region.attrs["wrt"]}
         if any(v in targets for n in before for v in n.outputs):  # gradients are taken for arguments: what is computed must be in an array first
             found.append(Stage(before))
@@ -106,27 +98,3 @@ def _ancestors(nodes: Sequence[Node], of: Node) -> list[Node]:
             found.append(node)
             needed.update(node.inputs)
     return found[::-1]
-
-
-class HostArithmetic:
-    """What follows from host scalars by arithmetic alone is worked out in Python; the executor is fed only what its own nodes use."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._scalars = [e.value for e in graph.of_kind("scalar")]
-        self._constants = {n.outputs[0]: n.attrs["value"] for n in graph.nodes if n.op.name == "constant" and isinstance(n.attrs["value"], (int, float))}
-        self.nodes: dict[Node, None] = {}
-        known = dict.fromkeys(self._scalars)
-        for node in graph.nodes:
-            inputs = set(node.inputs)
-            if node.op.name in SCALAR_ARITHMETIC and inputs & known.keys() and inputs <= known.keys() | self._constants.keys():
-                self.nodes[node] = known[node.outputs[0]] = None
-        self._steps = [(SCALAR_ARITHMETIC[n.op.name], n.inputs, n.outputs[0]) for n in self.nodes]
-        final = {*graph.outputs, *(v for _, v in graph.updates)}
-        self.results = [v for v in known if v in final or any(n not in self.nodes for n in v.users)]
-        """The values that other nodes, or the graph's results, need."""
-
-    def __call__(self, scalars: Sequence[float]) -> list[float]:
-        numbers: dict[Value | None, float] = {**self._constants, **dict(zip(self._scalars, map(float, scalars), strict=True))}
-        for function, inputs, result in self._steps:
-            numbers[result] = function(*[numbers[v] for v in inputs])
-        return [numbers[v] for v in self.results]

@@ -1,6 +1,6 @@
 """The compiled step: bound executors, fed and read back.
 
-A program is bound once per shape of its batch, every binding to the same state arrays. A run writes the batch into memory that MXNet reads, starts the
+A program is bound once per shape of its batch, every one to the same state arrays. A run writes the batch into memory that MXNet reads, starts the
 executors, and copies new values into the state; it waits for nothing but the run before it.
 
 Where a step is so small that starting it costs more than computing it, several are bound as one program, for as many as come in at once.
@@ -9,8 +9,6 @@ Where a step is so small that starting it costs more than computing it, several 
 from __future__ import annotations
 
 import ctypes
-import functools
-import itertools
 import math
 import threading
 import weakref
@@ -25,17 +23,15 @@ from unimodel.errors import BackendError, UnimodelError
 from unimodel.graph import Graph, Value
 from unimodel.ops.definition import value_and_grad_op
 from unimodel.passes import fuse_bias, prepare
-from unimodel.passes.steps import several_steps
-from unimodel.regions import every_node, has_control_flow
+from unimodel.passes.host import HostArithmetic
+from unimodel.regions import bodies, every_node
 from unimodel_mxnet.arrays import MxnetStore, device_array, gradient_array, host_view, reason, shapes, shared_array
-from unimodel_mxnet.control import held
 from unimodel_mxnet.model import Build
 from unimodel_mxnet.optimizer import Copies, carried_out, kernel
 from unimodel_mxnet.shim import check_call, environment, library, mx
-from unimodel_mxnet.stages import HostArithmetic, Stage, stages
+from unimodel_mxnet.stages import Stage, stages
 
 AS_TRAINING = ctypes.c_int(1)  # in inference MXNet reorders weights in place, and with them memory that others read and write
-KEPT_BINDINGS = 16
 SMALL = 1 << 16
 """Up to so many numbers of state, and without convolutions, core differentiates, and several steps are bound as one program."""
 TOGETHER = 16
@@ -48,72 +44,42 @@ FALLIBLE = frozenset(["take"])
 
 
 class Program(Executable):
-    """A graph compiled for a store. ``differentiation`` says who differentiates it."""
+    """A graph without symbolic sizes, bound to a store. ``differentiation`` says who differentiates it."""
 
-    def __init__(self, backend: Backend, graph: Graph, store: MxnetStore, options: CompileOptions) -> None:
-        self.backend = backend
-        self.store = store
-        self.graph, self.differentiation = prepared(backend, graph, options)
-        self._batch = graph.of_kind("batch")
+    def __init__(self, backend: Backend, graph: Graph, store: MxnetStore, differentiation: str) -> None:
+        self.backend, self.graph, self.store, self.differentiation = backend, graph, store, differentiation
         self._reads = [e.name for e in graph.of_kind("state")]
-        self.host = HostArithmetic(self.graph)
-        self.kernels = carried_out(self.graph, self.host.results)
-        self.stages = stages(self.graph, self.host, self.kernels)
-        for stage in self.stages:
-            backend.check(stage.nodes)
-        nodes = list(every_node(self.graph))
-        self.fallible = any(n.op.name in FALLIBLE for n in nodes)
-        self.hasty = self.differentiation == "native" and any(n.op.name in LOSING and n.outputs[0].spec.dtype == "float32" for n in nodes)
-        if not self.hasty:  # a program that looks after no NaN may put some into the state
+        self.host = HostArithmetic(graph)
+        self.kernels = carried_out(graph, self.host.results)
+        self.stages = stages(graph, self.host, self.kernels)
+        nodes = list(every_node(graph))
+        self._fallible = [n for n in nodes if n.op.name in FALLIBLE]
+        self._hasty = differentiation == "native" and any(n.op.name in LOSING and n.outputs[0].spec.dtype == "float32" for n in nodes)
+        if not self._hasty:  # a program that looks after no NaN may put some into the state
             store.suspect.update(e.name for e, v in graph.updates if v.spec.is_float)
-        self._bindings: dict[Any, Binding] = {}
-        self.options = options
-        light = small(graph) and not self.kernels and not any(n.op.name in HEAVY for n in nodes)
-        self._several = light and bool(graph.updates) and self.differentiation == "core" and not (self.fallible or has_control_flow(self.graph))
+        self._bindings: dict[tuple[int, bool], Binding] = {}
         self._latest: weakref.ref[Results] | None = None
         self._lock = threading.Lock()  # one executor in two threads gives wrong numbers
 
     def run(self, batch: Sequence[np.ndarray], scalars: Sequence[float]) -> Results:
         with self._lock, self._guarded():
             self._settle()
-            shapes, numbers = tuple([a.shape for a in batch]), self.host(scalars)
-            hasty = self.hasty and self.store.suspect.isdisjoint(self._reads)
-            binding = self._binding(shapes, hasty)
+            numbers = self.host(scalars)
+            hasty = self._hasty and self.store.suspect.isdisjoint(self._reads)
+            binding = self._binding(hasty)
             binding.compute(batch, numbers)
             if hasty and not binding.sound(batch, numbers):  # nothing has been written yet: once more, with NaN where it belongs
-                binding = self._binding(shapes, False)
+                binding = self._binding(False)
                 binding.compute(batch, numbers)
                 self.store.suspect.update(e.name for e, _ in self.graph.updates)
-            elif self.fallible:
+            elif self._fallible:
                 binding.wait()
             binding.update(numbers)
             results = Results(binding.results)
             self._latest = weakref.ref(results)
             return results
 
-    @functools.cached_property
-    def _together(self) -> Program:
-        """A program of several of these steps."""
-        return Program(self.backend, several_steps(self.graph, TOGETHER), self.store, CompileOptions("core"))
-
-    def run_many(self, batches: Sequence[Sequence[np.ndarray]], scalars: Sequence[Sequence[float]]) -> list[Any]:
-        handles: list[Any] = []
-        for _, same in itertools.groupby(zip(batches, scalars, strict=True), lambda step: [a.shape for a in step[0]]):
-            steps = list(same)
-            while self._several and len(steps) >= TOGETHER:
-                several, steps = steps[:TOGETHER], steps[TOGETHER:]
-                whole = self._together.run([a for batch, _ in several for a in batch], [n for _, numbers in several for n in numbers])
-                handles += [(self._together, whole, i) for i in range(TOGETHER)]
-            handles += [self.run(batch, numbers) for batch, numbers in steps]
-        return handles
-
-    def read(self, handle: Any) -> list[np.ndarray]:
-        if isinstance(handle, tuple):
-            program, whole, i = handle
-            if whole.numbers is None:
-                whole.numbers = program.read(whole)
-            count = len(self.graph.outputs)
-            return [np.array(a) for a in whole.numbers[i * count : (i + 1) * count]]
+    def read(self, handle: Results) -> list[np.ndarray]:
         with self._lock:
             if handle.failure is not None:
                 raise handle.failure
@@ -143,9 +109,8 @@ class Program(Executable):
         except (UnimodelError, mx.MXNetError, IndexError, ValueError) as error:
             failure = error
             if not isinstance(error, UnimodelError):
-                suspects = [n.source for s in self.stages for n in s.nodes if n.op.name in FALLIBLE]
-                source, remedy = suspects[0] if len(suspects) == 1 else None, "the state is as before the step"
-                failure = BackendError("MXNet failed while running a step.", given=reason(error), remedy=remedy, source=source)
+                source = self._fallible[0].source if len(self._fallible) == 1 else None
+                failure = BackendError("MXNet failed while running a step.", given=reason(error), remedy="the state is as before the step", source=source)
             latest = self._waiting()
             if latest is not None:
                 latest.failure = failure
@@ -155,32 +120,26 @@ class Program(Executable):
                 raise
             raise failure from error
 
-    def _binding(self, batch_shapes: Any, hasty: bool) -> Binding:
-        key = (self.store.version, batch_shapes, hasty)
-        found = self._bindings.pop(key, None)
-        if found is None:
-            fresh = [k for k in self._bindings if k[0] == self.store.version]
-            self._bindings = {k: self._bindings[k] for k in fresh[1 - KEPT_BINDINGS :]}
-            found = Binding(self, dict(zip((e.name for e in self._batch), batch_shapes, strict=True)), hasty)
-        self._bindings[key] = found  # the one used last stands last
-        return found
+    def _binding(self, hasty: bool) -> Binding:
+        key = (self.store.version, hasty)
+        if key not in self._bindings:
+            self._bindings = {k: found for k, found in self._bindings.items() if k[0] == self.store.version}
+            self._bindings[key] = Binding(self, hasty)
+        return self._bindings[key]
 
 
 class Binding:
-    """A program at one shape of its batch: the memory it is fed through, its executors, and the copies that end a step."""
+    """A program bound to the state's arrays: the memory it is fed through, its executors, and the copies that end a step."""
 
-    def __init__(self, program: Program, shapes_by_name: dict[str, tuple[int, ...]], hasty: bool) -> None:
+    def __init__(self, program: Program, hasty: bool) -> None:
         graph = program.graph
-        self._hasty = hasty
-        self._sizes = graph.sizes(shapes_by_name)
         state = {e.value: program.store.arrays[e.name] for e in graph.of_kind("state")}
         self._arrays: dict[Value, Any] = dict(state)
         self._batch = [self._cell(e.value) for e in graph.of_kind("batch")]
         self._numbers = [self._cell(v) for v in program.host.results]
-        self._backend = program.backend
         self._stages, self._pending = [], []
         for stage in program.stages:
-            made, run = self._bind(stage, {**self._arrays, **{inner: self._arrays[outer] for inner, outer, _ in stage.wrt}})
+            made, run = bound(program.backend, stage, {**self._arrays, **{inner: self._arrays[outer] for inner, outer, _ in stage.wrt}}, hasty)
             self._arrays.update(made)  # a copy, where a result is an input
             self._pending += made.values()
             self._stages.append(run)
@@ -191,38 +150,8 @@ class Binding:
         self._copies = Copies([(self._arrays[v], state[e.value]) for e, v in graph.updates if v not in done])
 
     def _cell(self, value: Value) -> np.ndarray:
-        host, self._arrays[value] = shared_array(value.spec.at(self._sizes))
+        host, self._arrays[value] = shared_array(value.spec)
         return host
-
-    def _bind(self, stage: Stage, available: Mapping[Value, Any]) -> tuple[dict[Value, Any], Callable[[], None]]:
-        """A stage bound to the arrays that there are: those that it makes, and what runs it."""
-        if stage.held is not None:
-            return held(self._backend, stage.held, self._sizes, [available[v] for v in stage.held.inputs if v is not None], self._bind)
-        build = Build(self._backend.lowerings, self._sizes, stage, self._hasty)
-        names = {value: f"input{i}" for i, value in enumerate(available)}
-        for value, name in names.items():
-            build.variable(value, name)
-        build.run(stage.nodes)
-        gradients = {gradient: gradient_array(gradient.spec.at(self._sizes), inner in stage.sparse) for inner, _, gradient in stage.wrt}
-        wanted = {names[inner]: gradients[gradient] for inner, _, gradient in stage.wrt}
-        symbol = build.group(stage.results, stage.loss)
-        arrays = {names[v]: a for v, a in available.items()} | {n: device_array(a) for n, a in build.literals.items()}
-        with _plain_binding(), build.blaming(), shapes():
-            executor = symbol.bind(
-                mx.cpu(),
-                arrays,
-                args_grad=wanted or None,
-                grad_req={n: "write" if n in wanted else "null" for n in symbol.list_arguments()},
-                aux_states={n: device_array(a) for n, a in build.auxiliary.items()},
-            )
-        outputs = executor.outputs if stage.loss is None else executor.outputs[1:]
-
-        def run() -> None:
-            check_call(library.MXExecutorForward(executor.handle, AS_TRAINING))  # Executor.forward makes new objects for all outputs at each call
-            if wanted:
-                executor.backward()
-
-        return {**dict(zip(stage.results, outputs, strict=True)), **gradients}, run
 
     def compute(self, batch: Sequence[np.ndarray], numbers: Sequence[float]) -> None:
         """Everything but the updates: until those, a run can be given up."""
@@ -247,6 +176,35 @@ class Binding:
     def wait(self) -> None:
         for array in self._pending:
             array.wait_to_read()
+
+
+def bound(backend: Backend, stage: Stage, available: Mapping[Value, Any], hasty: bool) -> tuple[dict[Value, Any], Callable[[], None]]:
+    """A stage bound to the arrays that there are: those that it makes, and what runs it."""
+    build = Build(backend.lowerings, stage, hasty)
+    names = {value: f"input{i}" for i, value in enumerate(available)}
+    for value, name in names.items():
+        build.variable(value, name)
+    build.run(stage.nodes)
+    gradients = {gradient: gradient_array(gradient.spec, inner in stage.sparse) for inner, _, gradient in stage.wrt}
+    wanted = {names[inner]: gradients[gradient] for inner, _, gradient in stage.wrt}
+    symbol = build.group(stage.results, stage.loss)
+    arrays = {names[v]: a for v, a in available.items()} | {n: device_array(a) for n, a in build.literals.items()}
+    with _plain_binding(), build.blaming(), shapes():
+        executor = symbol.bind(
+            mx.cpu(),
+            arrays,
+            args_grad=wanted or None,
+            grad_req={n: "write" if n in wanted else "null" for n in symbol.list_arguments()},
+            aux_states={n: device_array(a) for n, a in build.auxiliary.items()},
+        )
+    outputs = executor.outputs if stage.loss is None else executor.outputs[1:]
+
+    def run() -> None:
+        check_call(library.MXExecutorForward(executor.handle, AS_TRAINING))  # Executor.forward makes new objects for all outputs at each call
+        if wanted:
+            executor.backward()
+
+    return {**dict(zip(stage.results, outputs, strict=True)), **gradients}, run
 
 
 class Results:
@@ -290,6 +248,11 @@ CORE_GRADIENT = frozenset(
 def small(graph: Graph) -> bool:
     """Whether starting a step may cost more than computing it."""
     return sum(math.prod(e.spec.shape) for e in graph.of_kind("state")) <= SMALL  # type: ignore[misc]  # state has no symbolic sizes
+
+
+def light(graph: Graph) -> bool:
+    """Whether several steps are worth a program of their own."""
+    return small(graph) and bool(graph.updates) and not any(n.op.name in HEAVY or n.op.name in FALLIBLE or bodies(n) for n in graph.nodes)
 
 
 def prepared(backend: Backend, graph: Graph, options: CompileOptions) -> tuple[Graph, str]:

@@ -1,0 +1,40 @@
+"""A program for each shape of the batch, for frameworks that compile, or bind, for sizes that are numbers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from unimodel.backend import Executable
+from unimodel.graph import Array, Graph
+from unimodel.passes.sizes import sized
+
+KEPT = 16
+
+
+class PerShape(Executable):
+    """A graph of any size of batch. ``compile`` makes a program of it without symbolic sizes; the 16 that were used last are kept."""
+
+    def __init__(self, graph: Graph, compile: Callable[[Graph], Executable]) -> None:
+        self.graph = graph
+        self._compile = compile
+        self._names = [e.name for e in graph.of_kind("batch")]
+        self._lock = threading.Lock()
+        self._programs: dict[tuple[tuple[int, ...], ...], Executable] = {}
+
+    def run(self, batch: Sequence[Array], scalars: Sequence[float]) -> Any:
+        shapes = tuple([a.shape for a in batch])
+        with self._lock:
+            program = self._programs.pop(shapes, None)
+            if program is None:
+                sizes = self.graph.sizes(dict(zip(self._names, shapes, strict=True)))
+                program = self._compile(sized(self.graph, sizes) if sizes else self.graph)
+                if len(self._programs) >= KEPT:
+                    self._programs.pop(next(iter(self._programs)))
+            self._programs[shapes] = program  # the one used last stands last
+        return program, program.run(batch, scalars)
+
+    def read(self, handle: Any) -> list[Array]:
+        program, inner = handle
+        return list(program.read(inner))
