@@ -16,7 +16,7 @@ from unimodel.diff.wire import pack, unpack
 from unimodel.dim import Dim
 from unimodel.errors import DataError, ShapeError, TraceError, UnimodelError, UnsupportedError
 from unimodel.graph import Graph, TensorSpec
-from unimodel.ops.definition import checkpoint_op, cond_op, scan_op
+from unimodel.op import checkpoint_op, cond_op, scan_op
 from unimodel.passes import differentiate, prepare, unroll
 from unimodel.regions import every_node
 from unimodel.tracing import trace

@@ -14,8 +14,8 @@ import pytest
 import unimodel as um
 from unimodel.dim import product
 from unimodel.errors import ShapeError, TraceError
+from unimodel.op import Op
 from unimodel.ops import catalogue
-from unimodel.ops.definition import Op
 from unimodel.ops.samples import Sample
 
 STEP = 1e-5

@@ -1,17 +1,21 @@
-"""Importing unimodel brings in no framework, changes nothing, and is quick because of it."""
+"""Importing unimodel, and all that is public in it, brings in no framework and changes nothing; a name is loaded when it is asked for, and any may be the first."""
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
 import sys
 import textwrap
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+EVERYTHING = "from unimodel import *"
+"""What loads all public names: ``import unimodel`` alone loads none."""
 FRAMEWORKS = ["torch", "tensorflow", "mxnet", "jax", "keras"]
 
 
@@ -25,7 +29,7 @@ def in_a_fresh_process(code: str, **environment: str) -> Any:
 
 
 def test_import_brings_in_no_framework_and_no_backend() -> None:
-    modules = in_a_fresh_process("import unimodel, sys, json; print(json.dumps(sorted(sys.modules)))")
+    modules = in_a_fresh_process(f"{EVERYTHING}; import sys, json; print(json.dumps(sorted(sys.modules)))")
     roots = {name.partition(".")[0] for name in modules}
     assert "unimodel" in roots
     assert not roots & set(FRAMEWORKS)
@@ -33,8 +37,65 @@ def test_import_brings_in_no_framework_and_no_backend() -> None:
     assert not roots & {"pytest", "hypothesis", "pandas", "sklearn", "scipy", "matplotlib"}
 
 
+@pytest.mark.parametrize(
+    ("code", "loaded", "not_loaded"),
+    [
+        ("import unimodel", ["unimodel"], ["numpy", "pluggy", "unimodel.*"]),
+        ("import unimodel as um; um.errors", ["unimodel.errors"], ["numpy", "unimodel.ops", "unimodel.trainer"]),
+        ("import unimodel as um; um.Model, um.ops", ["unimodel.model", "unimodel.ops.activation"], ["unimodel.nn", "unimodel.trainer", "unimodel.plugins"]),
+        ("import unimodel as um; um.nn, um.losses, um.optim, um.Trainer", ["unimodel.nn.linear"], ["unimodel.models", "unimodel.diff", "unimodel.bench"]),
+    ],
+)
+def test_a_program_loads_what_it_uses(code: str, loaded: list[str], not_loaded: list[str]) -> None:
+    """``import unimodel`` is quick because it loads nothing, not even NumPy; a name loads its module."""
+    modules = in_a_fresh_process(f"{code}; import sys, json; print(json.dumps(sorted(sys.modules)))")
+    assert set(loaded) <= set(modules)
+    assert [m for m in modules if any(fnmatch(m, pattern) for pattern in not_loaded)] == []
+
+
+def test_any_public_name_and_any_module_may_be_the_first(tmp_path: Path) -> None:
+    """In one process, which forgets all of unimodel before each; compiled once."""
+    failed = in_a_fresh_process(
+        """
+        import importlib, json, pkgutil, sys
+        sys.dont_write_bytecode = False
+        import numpy, pluggy
+        import unimodel
+        path = list(unimodel.__path__)
+        firsts = ["unimodel:" + name for name in unimodel.__all__]
+        firsts += ["unimodel." + module.name for module in pkgutil.iter_modules(path)]
+        firsts += ["unimodel.optim.sgd", "unimodel.nn.conv", "unimodel.ops.conv", "unimodel.passes.fold", "unimodel.models.mlp", "unimodel.losses.regression"]
+        failed = []
+        for first in firsts:
+            for name in [n for n in sys.modules if n.partition(".")[0] == "unimodel"]:
+                del sys.modules[name]
+            module, _, name = first.partition(":")
+            try:
+                if not module.endswith("__main__"):
+                    getattr(importlib.import_module(module), name or "__name__")
+            except Exception as error:
+                failed.append([first, repr(error)])
+        print(json.dumps(failed))
+        """,
+        PYTHONPYCACHEPREFIX=str(tmp_path),
+    )
+    assert failed == []
+
+
+def test_what_type_checkers_read_is_what_is_loaded() -> None:
+    """The table of public names, the imports that stand there for type checkers, ``__all__`` and ``dir`` agree."""
+    import unimodel as um
+
+    assert um.__file__
+    (guarded,) = [n for n in ast.parse(Path(um.__file__).read_text()).body if isinstance(n, ast.If)]
+    read = {name.name: statement.module for statement in guarded.body if isinstance(statement, ast.ImportFrom) for name in statement.names}
+    assert sorted(read) == sorted(um.__all__) and set(um.__all__) <= set(dir(um))
+    for name, module in read.items():
+        assert getattr(um, name) is getattr(sys.modules[str(module)], name)
+
+
 def test_import_loads_tools_and_progress_bars_only_where_they_are_used() -> None:
-    modules = set(in_a_fresh_process("import unimodel, sys, json; print(json.dumps(sorted(sys.modules)))"))
+    modules = set(in_a_fresh_process(f"{EVERYTHING}; import sys, json; print(json.dumps(sorted(sys.modules)))"))
     assert not modules & {"rich", "typer", "click", "unimodel.cli"}
 
 
@@ -43,7 +104,7 @@ def test_import_writes_no_file_sets_no_variable_and_prints_nothing(tmp_path: Pat
         import json, os, sys, warnings
         import numpy  # sets warning filters of its own
         before = dict(os.environ), list(sys.path), list(warnings.filters), os.getcwd()
-        import unimodel
+        from unimodel import *
         after = dict(os.environ), list(sys.path), list(warnings.filters), os.getcwd()
         print(json.dumps(before == after))
         """
@@ -73,7 +134,7 @@ def test_import_opens_no_file_for_writing_and_no_connection() -> None:
             if writes or event.startswith(("socket.connect", "subprocess", "os.system", "os.mkdir", "os.putenv", "os.remove", "os.rename")):
                 found.append([event, str(arguments)])
         sys.addaudithook(watch)
-        import unimodel
+        from unimodel import *
         print(json.dumps(found))
         """
     )
@@ -86,7 +147,7 @@ def test_import_changes_no_numpy_setting() -> None:
         import json
         import numpy as np
         before = np.geterr(), np.get_printoptions(), sorted(np.__dict__)
-        import unimodel
+        from unimodel import *
         print(json.dumps(str(before) == str((np.geterr(), np.get_printoptions(), sorted(np.__dict__)))))
         """
     )

@@ -17,8 +17,8 @@ from unimodel.backend import Interpreter
 from unimodel.dim import Dim
 from unimodel.errors import ShapeError
 from unimodel.graph import Graph, Node, TensorSpec
+from unimodel.op import value_and_grad_op
 from unimodel.ops import catalogue
-from unimodel.ops.definition import value_and_grad_op
 from unimodel.ops.samples import Sample
 from unimodel.passes import SCALAR_ARITHMETIC, decompose, differentiate, fold, fuse_bias, prepare
 from unimodel.passes.in_place import in_place

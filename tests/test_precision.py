@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import unimodel as um
-from unimodel import ops
+from unimodel import op, ops
 from unimodel.errors import UnsupportedError
 from unimodel.graph import Graph, TensorSpec
 from unimodel.passes.precision import PRECISIONS, LossScale, as_bfloat16, lower_precision
@@ -44,8 +44,8 @@ def test_a_number_that_float16_does_not_have_widens(number: float) -> None:
 
 
 def test_a_composite_that_multiplies_matrices_inside_is_taken_apart() -> None:
-    @ops.definition.composite(register=False)
-    def product_of_both(a: ops.definition.Tensor, b: ops.definition.Tensor) -> Any:  # type: ignore[name-defined]  # imported there for types only
+    @op.composite(register=False)
+    def product_of_both(a: um.Tensor, b: um.Tensor) -> Any:
         return ops.exp(ops.matmul(a, b))
 
     graph = lowered(product_of_both, (4, 4), (4, 4), precision="bf16-mixed")

@@ -21,7 +21,8 @@ import numpy as np
 from unimodel.errors import BackendError, Source, UnsupportedError
 from unimodel.graph import Array, Graph, Node
 from unimodel.names import closest
-from unimodel.ops.definition import CONTROL_FLOW, catalogue, regions
+from unimodel.op import CONTROL_FLOW, regions
+from unimodel.ops import catalogue
 from unimodel.passes import prepare
 from unimodel.regions import bodies
 from unimodel.walk import Walk

@@ -14,7 +14,7 @@ import numpy as np
 from unimodel import nest, random
 from unimodel.backend import Executable
 from unimodel.graph import Array, TensorSpec
-from unimodel.ops.definition import Op
+from unimodel.op import Op
 from unimodel.tracing import Scalar, Traced, Variable, host_dtype, trace
 
 _KEPT = 256

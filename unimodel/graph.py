@@ -24,7 +24,7 @@ from unimodel.dim import Dim, Size, concrete, product
 from unimodel.errors import ShapeError, Source
 
 if TYPE_CHECKING:
-    from unimodel.ops.definition import Op
+    from unimodel.op import Op
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

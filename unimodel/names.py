@@ -9,7 +9,7 @@ answered as Python does. The looking is done when the message is read: code that
 from __future__ import annotations
 
 import difflib
-import sys
+import importlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -136,7 +136,7 @@ def _module(room: str) -> str:
 
 def _public(room: str) -> list[str]:
     """A room's public names."""
-    module = sys.modules.get(_module(room))
+    module = importlib.import_module(_module(room))
     names: list[str] = getattr(module, "__all__", None) or [
         n for n, value in vars(module).items() if not n.startswith("_") and getattr(value, "__module__", "").startswith(_module(room))
     ]

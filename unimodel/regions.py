@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from unimodel.graph import Graph, Node, Value
-from unimodel.ops.definition import CONTROL_FLOW, cond_op, regions, value_and_grad_op
+from unimodel.op import CONTROL_FLOW, cond_op, regions, value_and_grad_op
 
 
 def bodies(node: Node) -> dict[str, Graph]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import unimodel as um  # for um.ops: ops are made of tensors, so they are reached when a method is called
 from unimodel.errors import ShapeError, TraceError
 from unimodel.names import ExplainsNames
 
@@ -22,7 +23,7 @@ def _reduction(name: str) -> Callable[..., Tensor]:
     """A reduction as a method, with the arguments of either library."""
 
     def method(self: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:
-        result: Tensor = getattr(ops, name)(self, axis=axis if dim is None else dim, keepdims=keepdims or keepdim, **options)
+        result: Tensor = getattr(um.ops, name)(self, axis=axis if dim is None else dim, keepdims=keepdims or keepdim, **options)
         return result
 
     method.__name__, method.__doc__ = name, f"``um.ops.{name}`` of this tensor; ``dim`` and ``keepdim`` are PyTorch's names for ``axis`` and ``keepdims``."
@@ -42,9 +43,9 @@ def _selection(name: str, where: Callable[[Any, int], Tensor], elementwise: str 
     def method(self: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False) -> Any:
         if dim is None or not isinstance(dim, int):
             if elementwise is not None and hasattr(dim, "dtype"):
-                return getattr(ops, elementwise)(self, dim)
+                return getattr(um.ops, elementwise)(self, dim)
             if dim is None:
-                return getattr(ops, name)(self, axis=axis, keepdims=keepdims or keepdim)
+                return getattr(um.ops, name)(self, axis=axis, keepdims=keepdims or keepdim)
             raise ShapeError(
                 f"{name} along a dimension chooses one element of it.",
                 expected="an integer",
@@ -52,8 +53,8 @@ def _selection(name: str, where: Callable[[Any, int], Tensor], elementwise: str 
                 remedy=f"write x.a{name}(dim) for the values alone" if elementwise else "take one dimension at a time",
             )
         indices = where(self, dim)
-        values = ops.take_along_axis(self, indices, axis=dim)
-        return Selected(values, indices) if keepdim else Selected(ops.squeeze(values, dim), ops.squeeze(indices, dim))
+        values = um.ops.take_along_axis(self, indices, axis=dim)
+        return Selected(values, indices) if keepdim else Selected(um.ops.squeeze(values, dim), um.ops.squeeze(indices, dim))
 
     method.__name__ = name
     method.__doc__ = (
@@ -63,13 +64,15 @@ def _selection(name: str, where: Callable[[Any, int], Tensor], elementwise: str 
 
 
 def _place_of_median(x: Any, dim: int) -> Tensor:
-    middle = ops.median(x, axis=dim, keepdims=True)
-    return ops.argmax(ops.astype(ops.logical_or(ops.equal(x, middle), ops.logical_and(ops.isnan(x), ops.isnan(middle))), "int64"), dim, True)
+    middle = um.ops.median(x, axis=dim, keepdims=True)
+    return um.ops.argmax(
+        um.ops.astype(um.ops.logical_or(um.ops.equal(x, middle), um.ops.logical_and(um.ops.isnan(x), um.ops.isnan(middle))), "int64"), dim, True
+    )
 
 
 def _unary(name: str) -> Callable[[Any], Tensor]:
     def method(self: Any) -> Tensor:
-        result: Tensor = getattr(ops, name)(self)
+        result: Tensor = getattr(um.ops, name)(self)
         return result
 
     method.__name__, method.__doc__ = name, f"``um.ops.{name}`` of this tensor."
@@ -78,7 +81,7 @@ def _unary(name: str) -> Callable[[Any], Tensor]:
 
 def _binary(name: str) -> Callable[[Any, Any], Tensor]:
     def method(self: Any, other: Any) -> Tensor:
-        result: Tensor = getattr(ops, name)(self, other)
+        result: Tensor = getattr(um.ops, name)(self, other)
         return result
 
     method.__name__, method.__doc__ = name, f"``um.ops.{name}`` of this tensor and another."
@@ -104,15 +107,15 @@ class TensorMethods(ExplainsNames):
     # shapes
     @property
     def T(self) -> Tensor:
-        return ops.permute_dims(self, tuple(reversed(range(self.ndim))))
+        return um.ops.permute_dims(self, tuple(reversed(range(self.ndim))))
 
     def t(self) -> Tensor:
         """PyTorch's: a matrix's transpose, and a vector itself."""
-        return ops.permute_dims(self, tuple(reversed(range(self.ndim)))) if self.ndim < 3 else ops.matrix_transpose(self)
+        return um.ops.permute_dims(self, tuple(reversed(range(self.ndim)))) if self.ndim < 3 else um.ops.matrix_transpose(self)
 
     @property
     def mT(self) -> Tensor:
-        return ops.matrix_transpose(self)
+        return um.ops.matrix_transpose(self)
 
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
@@ -126,76 +129,76 @@ class TensorMethods(ExplainsNames):
         return product(self.shape)
 
     def reshape(self, *shape: Any) -> Tensor:
-        return ops.reshape(self, _sizes(shape))
+        return um.ops.reshape(self, _sizes(shape))
 
     view = reshape
 
     def view_as(self, other: Any) -> Tensor:
-        return ops.reshape(self, other.shape)
+        return um.ops.reshape(self, other.shape)
 
     def permute(self, *axes: Any) -> Tensor:
-        return ops.permute_dims(self, _sizes(axes))
+        return um.ops.permute_dims(self, _sizes(axes))
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
-        return ops.swapaxes(self, dim0, dim1)
+        return um.ops.swapaxes(self, dim0, dim1)
 
     swapaxes = transpose
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-        return ops.flatten(self, start_dim, end_dim)
+        return um.ops.flatten(self, start_dim, end_dim)
 
     def unflatten(self, dim: int, sizes: Sequence[int]) -> Tensor:
-        return ops.unflatten(self, dim, sizes)
+        return um.ops.unflatten(self, dim, sizes)
 
     def unsqueeze(self, dim: int) -> Tensor:
-        return ops.expand_dims(self, dim)
+        return um.ops.expand_dims(self, dim)
 
     def squeeze(self, dim: int | tuple[int, ...] | None = None) -> Tensor:
-        return ops.squeeze(self, tuple(i for i, s in enumerate(self.shape) if isinstance(s, int) and s == 1) if dim is None else dim)
+        return um.ops.squeeze(self, tuple(i for i, s in enumerate(self.shape) if isinstance(s, int) and s == 1) if dim is None else dim)
 
     def expand(self, *sizes: Any) -> Tensor:
-        return ops.expand(self, *sizes)
+        return um.ops.expand(self, *sizes)
 
     def expand_as(self, other: Any) -> Tensor:
-        return ops.broadcast_to(self, other.shape)
+        return um.ops.broadcast_to(self, other.shape)
 
     def repeat(self, *sizes: Any) -> Tensor:
         """PyTorch's: the whole tensor several times along each dimension (``um.ops.tile``)."""
-        return ops.tile(self, _sizes(sizes))
+        return um.ops.tile(self, _sizes(sizes))
 
     def repeat_interleave(self, repeats: Any, dim: int | None = None) -> Tensor:
-        return ops.repeat(self, repeats, dim)
+        return um.ops.repeat(self, repeats, dim)
 
     def split(self, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
-        return ops.split(self, split_size, dim)
+        return um.ops.split(self, split_size, dim)
 
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-        return ops.chunk(self, chunks, dim)
+        return um.ops.chunk(self, chunks, dim)
 
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
-        return ops.unstack(self, dim)
+        return um.ops.unstack(self, dim)
 
     def roll(self, shifts: Any, dims: Any = None) -> Tensor:
-        return ops.roll(self, shifts, dims)
+        return um.ops.roll(self, shifts, dims)
 
     def movedim(self, source: Any, destination: Any) -> Tensor:
-        return ops.movedim(self, source, destination)
+        return um.ops.movedim(self, source, destination)
 
     def narrow(self, dim: int, start: int, length: int) -> Tensor:
-        return ops.narrow(self, dim, start, length)
+        return um.ops.narrow(self, dim, start, length)
 
     def flip(self, *dims: Any) -> Tensor:
-        return ops.flip(self, axis=_sizes(dims))
+        return um.ops.flip(self, axis=_sizes(dims))
 
     # tensors of this one's dtype
     def new_zeros(self, *size: Any) -> Tensor:
-        return ops.zeros(_sizes(size), dtype=self.dtype)
+        return um.ops.zeros(_sizes(size), dtype=self.dtype)
 
     def new_ones(self, *size: Any) -> Tensor:
-        return ops.ones(_sizes(size), dtype=self.dtype)
+        return um.ops.ones(_sizes(size), dtype=self.dtype)
 
     def new_full(self, size: Any, fill_value: Any) -> Tensor:
-        return ops.full(size, fill_value, dtype=self.dtype)
+        return um.ops.full(size, fill_value, dtype=self.dtype)
 
     def contiguous(self) -> Any:
         """The tensor itself: how a traced tensor lies in memory is the backend's to decide."""
@@ -205,8 +208,8 @@ class TensorMethods(ExplainsNames):
     sum = _reduction("sum")
     mean = _reduction("mean")
     prod = _reduction("prod")
-    max = _selection("max", lambda x, dim: ops.argmax(x, dim, True), "maximum")
-    min = _selection("min", lambda x, dim: ops.argmin(x, dim, True), "minimum")
+    max = _selection("max", lambda x, dim: um.ops.argmax(x, dim, True), "maximum")
+    min = _selection("min", lambda x, dim: um.ops.argmin(x, dim, True), "minimum")
     amax = _reduction("max")
     amin = _reduction("min")
     all = _reduction("all")
@@ -218,20 +221,20 @@ class TensorMethods(ExplainsNames):
 
     def var(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False, correction: float = 1.0) -> Tensor:
         """The variance, divided by n - ``correction``: PyTorch's default is 1, where ``um.ops.var``'s is the Array API's 0."""
-        return ops.var(self, axis=axis if dim is None else dim, keepdims=keepdims or keepdim, correction=correction)
+        return um.ops.var(self, axis=axis if dim is None else dim, keepdims=keepdims or keepdim, correction=correction)
 
     def std(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False, correction: float = 1.0) -> Tensor:
         """The square root of ``var``."""
-        return ops.std(self, axis=axis if dim is None else dim, keepdims=keepdims or keepdim, correction=correction)
+        return um.ops.std(self, axis=axis if dim is None else dim, keepdims=keepdims or keepdim, correction=correction)
 
     def norm(self, p: float = 2.0, dim: Any = None, keepdim: bool = False) -> Tensor:
-        return ops.vector_norm(self, axis=dim, keepdims=keepdim, ord=p)
+        return um.ops.vector_norm(self, axis=dim, keepdims=keepdim, ord=p)
 
     def cumsum(self, dim: int) -> Tensor:
-        return ops.cumulative_sum(self, axis=dim)
+        return um.ops.cumulative_sum(self, axis=dim)
 
     def cumprod(self, dim: int) -> Tensor:
-        return ops.cumulative_prod(self, axis=dim)
+        return um.ops.cumulative_prod(self, axis=dim)
 
     # element by element
     abs = _unary("abs")
@@ -277,24 +280,24 @@ class TensorMethods(ExplainsNames):
     trunc = _unary("trunc")
 
     def clamp(self, min: Any = None, max: Any = None) -> Tensor:
-        return ops.clip(self, min, max)
+        return um.ops.clip(self, min, max)
 
     clip = clamp
 
     def pow(self, exponent: Any) -> Tensor:
-        return ops.pow(self, exponent)
+        return um.ops.pow(self, exponent)
 
     def softmax(self, dim: int) -> Tensor:
-        return ops.softmax(self, axis=dim)
+        return um.ops.softmax(self, axis=dim)
 
     def log_softmax(self, dim: int) -> Tensor:
-        return ops.log_softmax(self, axis=dim)
+        return um.ops.log_softmax(self, axis=dim)
 
     def where(self, condition: Any, other: Any) -> Tensor:
-        return ops.where(condition, self, other)
+        return um.ops.where(condition, self, other)
 
     def masked_fill(self, mask: Any, value: Any) -> Tensor:
-        return ops.masked_fill(self, mask, value)
+        return um.ops.masked_fill(self, mask, value)
 
     # arithmetic and comparison by name
     add = _binary("add")
@@ -322,69 +325,69 @@ class TensorMethods(ExplainsNames):
     copysign = _binary("copysign")
 
     def lerp(self, end: Any, weight: Any) -> Tensor:
-        return ops.lerp(self, end, weight)
+        return um.ops.lerp(self, end, weight)
 
     def nan_to_num(self, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Tensor:
-        return ops.nan_to_num(self, nan, posinf, neginf)
+        return um.ops.nan_to_num(self, nan, posinf, neginf)
 
     def addcmul(self, tensor1: Any, tensor2: Any, value: Any = 1.0) -> Tensor:
-        return ops.addcmul(self, tensor1, tensor2, value)
+        return um.ops.addcmul(self, tensor1, tensor2, value)
 
     def addcdiv(self, tensor1: Any, tensor2: Any, value: Any = 1.0) -> Tensor:
-        return ops.addcdiv(self, tensor1, tensor2, value)
+        return um.ops.addcdiv(self, tensor1, tensor2, value)
 
     def diff(self, n: int = 1, dim: int = -1) -> Tensor:
-        return ops.diff(self, dim, n)
+        return um.ops.diff(self, dim, n)
 
     def quantile(self, q: Any, dim: int | None = None, keepdim: Any = False) -> Tensor:
-        return ops.quantile(self, q, dim, keepdim)
+        return um.ops.quantile(self, q, dim, keepdim)
 
     # products
     def matmul(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)
+        return um.ops.matmul(self, other)
 
     mm = bmm = dot = matmul
 
     def tril(self, diagonal: int = 0) -> Tensor:
-        return ops.tril(self, diagonal)
+        return um.ops.tril(self, diagonal)
 
     def triu(self, diagonal: int = 0) -> Tensor:
-        return ops.triu(self, diagonal)
+        return um.ops.triu(self, diagonal)
 
     # order and indices
     def sort(self, dim: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
         """PyTorch's: the elements in order, and their indices."""
-        return ops.topk(self, int(self.shape[dim]), dim, descending)
+        return um.ops.topk(self, int(self.shape[dim]), dim, descending)
 
     def argsort(self, dim: int = -1, descending: bool = False) -> Tensor:
-        return ops.argsort(self, dim, descending)
+        return um.ops.argsort(self, dim, descending)
 
     def topk(self, k: int, dim: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
-        return ops.topk(self, k, dim, largest)
+        return um.ops.topk(self, k, dim, largest)
 
     def gather(self, dim: int, index: Any) -> Tensor:
-        return ops.gather(self, dim, index)
+        return um.ops.gather(self, dim, index)
 
     def scatter(self, dim: int, index: Any, src: Any) -> Tensor:
-        return ops.scatter(self, dim, index, src)
+        return um.ops.scatter(self, dim, index, src)
 
     def scatter_add(self, dim: int, index: Any, src: Any) -> Tensor:
-        return ops.scatter_add(self, dim, index, src)
+        return um.ops.scatter_add(self, dim, index, src)
 
     def masked_select(self, mask: Any) -> Any:
-        return ops.masked_select(self, mask)
+        return um.ops.masked_select(self, mask)
 
     def nonzero(self) -> Any:
-        return ops.nonzero(self)
+        return um.ops.nonzero(self)
 
     def unique(self, *args: Any, **kwargs: Any) -> Any:
-        return ops.unique(self, *args, **kwargs)
+        return um.ops.unique(self, *args, **kwargs)
 
     def index_select(self, dim: int, index: Any) -> Tensor:
-        return ops.index_select(self, dim, index)
+        return um.ops.index_select(self, dim, index)
 
     def index_add(self, dim: int, index: Any, source: Any, alpha: float = 1.0) -> Tensor:
-        return ops.index_add(self, dim, index, source, alpha)
+        return um.ops.index_add(self, dim, index, source, alpha)
 
     @property
     def at(self) -> At:
@@ -401,30 +404,30 @@ class TensorMethods(ExplainsNames):
 
     # dtypes
     def astype(self, dtype: Any) -> Tensor:
-        return ops.astype(self, dtype)
+        return um.ops.astype(self, dtype)
 
     to = type = astype
 
     def type_as(self, other: Any) -> Tensor:
-        return ops.astype(self, other.dtype)
+        return um.ops.astype(self, other.dtype)
 
     def float(self) -> Tensor:
         """The tensor in the trainer's float dtype."""
         from unimodel.ops.creation import default_float
 
-        return ops.astype(self, default_float())
+        return um.ops.astype(self, default_float())
 
     def double(self) -> Tensor:
-        return ops.astype(self, "float64")
+        return um.ops.astype(self, "float64")
 
     def long(self) -> Tensor:
-        return ops.astype(self, "int64")
+        return um.ops.astype(self, "int64")
 
     def bool(self) -> Tensor:
-        return ops.astype(self, "bool")
+        return um.ops.astype(self, "bool")
 
     def detach(self) -> Tensor:
-        return ops.stop_gradient(self)
+        return um.ops.stop_gradient(self)
 
 
 class At:
@@ -440,21 +443,18 @@ class At:
         return At(self.tensor, key)
 
     def set(self, value: Any) -> Tensor:
-        return ops.index_update(self.tensor, self.key, value)
+        return um.ops.index_update(self.tensor, self.key, value)
 
     def add(self, value: Any) -> Tensor:
-        return ops.index_update(self.tensor, self.key, value, "add")
+        return um.ops.index_update(self.tensor, self.key, value, "add")
 
     def multiply(self, value: Any) -> Tensor:
-        return ops.index_update(self.tensor, self.key, value, "multiply")
+        return um.ops.index_update(self.tensor, self.key, value, "multiply")
 
     def divide(self, value: Any) -> Tensor:
-        return ops.index_update(self.tensor, self.key, value, "divide")
+        return um.ops.index_update(self.tensor, self.key, value, "divide")
 
 
 def _sizes(given: tuple[Any, ...]) -> Any:
     """PyTorch's two ways of giving several numbers: one by one, or as one tuple."""
     return given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
-
-
-import unimodel.ops as ops  # noqa: E402  at the end, because ops are made of tensors and tensors' methods are ops

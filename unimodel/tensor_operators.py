@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import unimodel as um  # for um.ops: ops are made of tensors, so they are reached when an operator is called
 from unimodel import nest
 from unimodel.errors import TraceError, user_source
 from unimodel.graph import Array
@@ -38,106 +39,106 @@ class TensorLike(TensorMethods):
 
     # arithmetic
     def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)
+        return um.ops.add(self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return ops.add(other, self)
+        return um.ops.add(other, self)
 
     def __sub__(self, other: Any) -> Tensor:
-        return ops.subtract(self, other)
+        return um.ops.subtract(self, other)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return ops.subtract(other, self)
+        return um.ops.subtract(other, self)
 
     def __mul__(self, other: Any) -> Tensor:
-        return ops.multiply(self, other)
+        return um.ops.multiply(self, other)
 
     def __rmul__(self, other: Any) -> Tensor:
-        return ops.multiply(other, self)
+        return um.ops.multiply(other, self)
 
     def __truediv__(self, other: Any) -> Tensor:
-        return ops.divide(self, other)
+        return um.ops.divide(self, other)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.divide(other, self)
+        return um.ops.divide(other, self)
 
     def __floordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(self, other)
+        return um.ops.floor_divide(self, other)
 
     def __rfloordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(other, self)
+        return um.ops.floor_divide(other, self)
 
     def __mod__(self, other: Any) -> Tensor:
-        return ops.remainder(self, other)
+        return um.ops.remainder(self, other)
 
     def __rmod__(self, other: Any) -> Tensor:
-        return ops.remainder(other, self)
+        return um.ops.remainder(other, self)
 
     def __pow__(self, other: Any) -> Tensor:
-        return ops.pow(self, other)
+        return um.ops.pow(self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
-        return ops.pow(other, self)
+        return um.ops.pow(other, self)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)
+        return um.ops.matmul(self, other)
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return ops.matmul(other, self)
+        return um.ops.matmul(other, self)
 
     def __neg__(self) -> Tensor:
-        return ops.negative(self)
+        return um.ops.negative(self)
 
     def __pos__(self) -> TensorLike:
         return self
 
     def __abs__(self) -> Tensor:
-        return ops.abs(self)
+        return um.ops.abs(self)
 
     # comparison and logic
     def __lt__(self, other: Any) -> Tensor:
-        return ops.less(self, other)
+        return um.ops.less(self, other)
 
     def __le__(self, other: Any) -> Tensor:
-        return ops.less_equal(self, other)
+        return um.ops.less_equal(self, other)
 
     def __gt__(self, other: Any) -> Tensor:
-        return ops.greater(self, other)
+        return um.ops.greater(self, other)
 
     def __ge__(self, other: Any) -> Tensor:
-        return ops.greater_equal(self, other)
+        return um.ops.greater_equal(self, other)
 
     def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]  # elementwise, as in every array library
-        return ops.equal(self, other)
+        return um.ops.equal(self, other)
 
     def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]  # elementwise, as in every array library
-        return ops.not_equal(self, other)
+        return um.ops.not_equal(self, other)
 
     def __hash__(self) -> int:
         return id(self)
 
     def __and__(self, other: Any) -> Tensor:
-        return ops.logical_and(self, other) if self.dtype == "bool" else ops.bitwise_and(self, other)
+        return um.ops.logical_and(self, other) if self.dtype == "bool" else um.ops.bitwise_and(self, other)
 
     def __or__(self, other: Any) -> Tensor:
-        return ops.logical_or(self, other) if self.dtype == "bool" else ops.bitwise_or(self, other)
+        return um.ops.logical_or(self, other) if self.dtype == "bool" else um.ops.bitwise_or(self, other)
 
     def __xor__(self, other: Any) -> Tensor:
-        return ops.logical_xor(self, other) if self.dtype == "bool" else ops.bitwise_xor(self, other)
+        return um.ops.logical_xor(self, other) if self.dtype == "bool" else um.ops.bitwise_xor(self, other)
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
     def __invert__(self) -> Tensor:
-        return ops.logical_not(self) if self.dtype == "bool" else ops.bitwise_invert(self)
+        return um.ops.logical_not(self) if self.dtype == "bool" else um.ops.bitwise_invert(self)
 
     def __lshift__(self, other: Any) -> Tensor:
-        return ops.bitwise_left_shift(self, other)
+        return um.ops.bitwise_left_shift(self, other)
 
     def __rshift__(self, other: Any) -> Tensor:
-        return ops.bitwise_right_shift(self, other)
+        return um.ops.bitwise_right_shift(self, other)
 
     def __getitem__(self, key: Any) -> Tensor:
-        return ops.getitem(self, key)
+        return um.ops.getitem(self, key)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -150,12 +151,14 @@ class TensorLike(TensorMethods):
 
     # what only a concrete number can do
     def _refuse(self, what: str, remedy: str = _ALTERNATIVES) -> TraceError:
+        from unimodel.tracing import user_line
+
         return TraceError(
             f"{what} needs a number, but this tensor is traced: it stands for the numbers of every step to come.",
             expected="an op on the tensor",
             given=f"a traced {self.dtype} tensor of shape {self.shape}",
             remedy=remedy,
-            source=tracing.user_line(),
+            source=user_line(),
         )
 
     def __format__(self, spec: str) -> str:
@@ -186,7 +189,7 @@ class TensorLike(TensorMethods):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         function = _UFUNC_OPERATORS.get(ufunc.__name__)
         if method == "__call__" and function is not None and not kwargs:  # array + tensor, which Python asks NumPy for first
-            return getattr(ops, function)(*inputs)
+            return getattr(um.ops, function)(*inputs)
         raise self._refuse(f"np.{ufunc.__name__}", _op_instead_of(ufunc.__name__))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -206,7 +209,7 @@ class TensorLike(TensorMethods):
 def _op_instead_of(name: str, names: str = "the Array API's") -> str:
     """What to use for a function of NumPy or PyTorch: the op of the same name, or of the Array API's."""
     name = _ARRAY_API_NAMES.get(name, name)
-    return f"use um.ops.{name}" if hasattr(ops, name) else f"write it with the ops of um.ops, which have {names} names"
+    return f"use um.ops.{name}" if hasattr(um.ops, name) else f"write it with the ops of um.ops, which have {names} names"
 
 
 _ARRAY_API_NAMES = {
@@ -236,7 +239,3 @@ _UFUNC_OPERATORS = {
     "equal": "equal",
     "not_equal": "not_equal",
 }
-
-
-import unimodel.ops as ops  # noqa: E402  at the end, because ops are made of tensors and tensors' operators are ops
-import unimodel.tracing as tracing  # noqa: E402  likewise

@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+import unimodel as um  # for um.ops: ops are made of tensors, so they are reached when they are called
 from unimodel import nest
 from unimodel.dim import Dim, Size, Specialise
 from unimodel.errors import ShapeError, Source, TraceError, UnimodelError, user_source
 from unimodel.graph import FLOATS, INTEGERS, ArrayLiteral, Graph, Input, InputKind, Node, TensorSpec, Value
-from unimodel.ops.definition import Op, value_and_grad_op
+from unimodel.op import Op, value_and_grad_op
 from unimodel.regions import reached_values
 from unimodel.tensor_operators import TensorLike
 
@@ -179,7 +180,7 @@ class Trace:
         return tuple(Tensor(self, v) for v in node.outputs)
 
     def constant(self, value: Any, dtype: str) -> Tensor:
-        return ops.constant(value=value, dtype=dtype)
+        return um.ops.constant(value=value, dtype=dtype)
 
     # inputs
     def input(self, kind: InputKind, name: str, spec: TensorSpec) -> Tensor:
@@ -231,7 +232,7 @@ class Trace:
 
     def write(self, variable: Variable, value: Any) -> None:
         before = self.read(variable)
-        tensor = ops.astype(self.as_tensor(value), before.dtype)
+        tensor = um.ops.astype(self.as_tensor(value), before.dtype)
         if tensor.shape != before.shape:
             raise ShapeError("A variable keeps its shape.", expected=before.spec, given=tensor.spec, remedy="reduce or broadcast the new value first")
         self.current[variable] = tensor
@@ -263,7 +264,7 @@ class Trace:
         if isinstance(value, Scalar):
             return self.scalar(value)
         if isinstance(value, Dim):
-            return ops.extent(dim=value, dtype=dtype or "int64")
+            return um.ops.extent(dim=value, dtype=dtype or "int64")
         if isinstance(value, (bool, int, float)):
             return self.constant(value, dtype or _python_dtype(value, self.root.float_dtype))
         if isinstance(value, (list, tuple)) and any(isinstance(v, TensorLike) for v in value):
@@ -412,7 +413,7 @@ def _promoted(trace: Trace, op: Op[Any], tensors: Sequence[Any]) -> list[Tensor 
         if not j or value is None:
             result.append(value)
         elif isinstance(value, Tensor):
-            result.append(value if value.dtype == target else ops.astype(value, target))
+            result.append(value if value.dtype == target else um.ops.astype(value, target))
         else:
             result.append(trace.as_tensor(value, target))
     return result
@@ -589,6 +590,3 @@ def value_and_grad(function: Callable[[], Any], wrt: Any, has_aux: bool = False)
     if has_aux:
         return (results[0], nest.rebuild(aux, iter(results[1 : 1 + len(extras)]))), gradients
     return results[0], gradients
-
-
-import unimodel.ops as ops  # noqa: E402  at the end, because ops are made of tensors and tensors' operators are ops

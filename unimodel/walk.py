@@ -13,7 +13,8 @@ import numpy as np
 
 from unimodel.dim import Dim, concrete
 from unimodel.graph import Array, ArrayLiteral, Graph, Node, TensorSpec, Value
-from unimodel.ops.definition import catalogue, checkpoint_op, cond_op, scan_op, value_and_grad_op, while_loop_op
+from unimodel.op import checkpoint_op, cond_op, scan_op, value_and_grad_op, while_loop_op
+from unimodel.ops import catalogue
 from unimodel.regions import bodies
 
 if TYPE_CHECKING:

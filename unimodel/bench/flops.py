@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from unimodel.dim import concrete
 from unimodel.graph import Graph, Node, Value
-from unimodel.ops.definition import cond_op, scan_op
+from unimodel.op import cond_op, scan_op
 from unimodel.passes import prepare
 
 

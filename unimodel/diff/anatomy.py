@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from unimodel.graph import Graph, Node, Value
-from unimodel.ops.definition import value_and_grad_op
+from unimodel.op import value_and_grad_op
 from unimodel.passes.differentiate import differentiate, expand_region
 from unimodel.passes.rewrite import Rewriter, float_dtype_of
 from unimodel.regions import bodies, with_bodies

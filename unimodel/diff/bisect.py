@@ -19,7 +19,7 @@ from unimodel.diff.piece import Piece, with_gradient
 from unimodel.dim import Dim
 from unimodel.errors import UnimodelError
 from unimodel.graph import Array, Graph, Input, Node, TensorSpec, Value
-from unimodel.ops.definition import regions
+from unimodel.op import regions
 
 _MOST_TRIES = 400
 

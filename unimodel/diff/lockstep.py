@@ -15,7 +15,7 @@ from unimodel.diff.piece import Piece, Whole, known, with_gradient
 from unimodel.diff.side import Failure, Side
 from unimodel.errors import UnimodelError
 from unimodel.graph import Array, Node, Value
-from unimodel.ops.definition import value_and_grad_op
+from unimodel.op import value_and_grad_op
 from unimodel.tracing import live_nodes
 
 WHOLE_STEP = "the step as a whole"

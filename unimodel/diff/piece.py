@@ -16,7 +16,7 @@ import numpy as np
 from unimodel import ops, random
 from unimodel.backend import at_sizes, literal
 from unimodel.graph import Array, Graph, Input, Node, TensorSpec, Value
-from unimodel.ops.definition import regions
+from unimodel.op import regions
 from unimodel.passes import decompose, rewrite
 from unimodel.passes.rewrite import Rewriter, float_dtype_of
 from unimodel.tracing import Tensor, current_trace, trace, value_and_grad

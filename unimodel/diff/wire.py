@@ -15,8 +15,8 @@ import numpy as np
 from unimodel.dim import Dim, Size
 from unimodel.errors import DataError, Source
 from unimodel.graph import DTYPES, Array, ArrayLiteral, Graph, Input, Node, TensorSpec, Value
+from unimodel.op import regions
 from unimodel.ops import catalogue
-from unimodel.ops.definition import regions
 
 
 def pack(graph: Graph, arrays: dict[str, Array]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from unimodel.backend import Executable
 from unimodel.graph import Array, Graph, Input, InputKind, Node, Value
-from unimodel.ops.definition import CONTROL_FLOW, cond_op, scan_op
+from unimodel.op import CONTROL_FLOW, cond_op, scan_op
 from unimodel.passes import SCALAR_ARITHMETIC
 from unimodel.passes.sizes import excerpt
 from unimodel.regions import bodies, body_inputs

@@ -8,7 +8,7 @@ from typing import Any
 from unimodel import ops
 from unimodel.errors import DataError, ShapeError
 from unimodel.graph import FLOATS
-from unimodel.ops.definition import value_and_grad_op
+from unimodel.op import value_and_grad_op
 from unimodel.ops.rules import known, shapes_agree
 
 

@@ -9,6 +9,11 @@ from inspect import signature as _signature
 from types import FunctionType as _FunctionType
 
 from unimodel.names import missing as _missing
+from unimodel.op import Op as Op
+from unimodel.op import catalogue as catalogue
+from unimodel.op import composite as composite
+from unimodel.op import primitive as primitive
+from unimodel.op import takes_either_name as _takes_either_name
 from unimodel.ops import random as random
 from unimodel.ops.activation import *
 from unimodel.ops.adaptive import *
@@ -20,11 +25,6 @@ from unimodel.ops.contraction import *
 from unimodel.ops.control import *
 from unimodel.ops.conv import *
 from unimodel.ops.creation import *
-from unimodel.ops.definition import Op as Op
-from unimodel.ops.definition import catalogue as catalogue
-from unimodel.ops.definition import composite as composite
-from unimodel.ops.definition import primitive as primitive
-from unimodel.ops.definition import takes_either_name as _takes_either_name
 from unimodel.ops.distance import *
 from unimodel.ops.dropout import *
 from unimodel.ops.dtypes import *

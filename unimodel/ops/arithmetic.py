@@ -10,7 +10,7 @@ import numpy as np
 import unimodel.ops as ops
 from unimodel.errors import ShapeError
 from unimodel.graph import INTEGERS, TensorSpec
-from unimodel.ops.definition import primitive
+from unimodel.op import primitive
 from unimodel.ops.rules import BOTH, need_number, same_kind
 from unimodel.ops.samples import Sample, integers
 from unimodel.tracing import Tensor

@@ -14,7 +14,7 @@ from unimodel import nest
 from unimodel.dim import Size
 from unimodel.errors import ShapeError, TraceError
 from unimodel.graph import FLOATS, INTEGERS, Graph, Input, TensorSpec, Value
-from unimodel.ops.definition import checkpoint_op, cond_op, scan_op, while_loop_op
+from unimodel.op import checkpoint_op, cond_op, scan_op, while_loop_op
 from unimodel.ops.rules import sizes_agree
 from unimodel.tensor_operators import TensorLike
 from unimodel.tracing import Tensor, Trace, Variable, current_trace, live_nodes, recording

@@ -12,7 +12,7 @@ import unimodel.ops as ops
 from unimodel.dim import Size
 from unimodel.errors import ShapeError
 from unimodel.graph import TensorSpec
-from unimodel.ops.definition import Application, composite, primitive
+from unimodel.op import Application, composite, primitive
 from unimodel.ops.indexing import cut, spread
 from unimodel.ops.rules import (
     canonical_spatial,

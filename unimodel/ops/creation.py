@@ -10,7 +10,7 @@ import unimodel.ops as ops
 from unimodel.dim import Dim, Size
 from unimodel.errors import TraceError
 from unimodel.graph import ArrayLiteral, TensorSpec
-from unimodel.ops.definition import primitive
+from unimodel.op import primitive
 from unimodel.ops.samples import Sample
 from unimodel.tensor_operators import TensorLike
 from unimodel.tracing import Tensor, current_trace

@@ -10,8 +10,8 @@ import numpy as np
 import unimodel.ops as ops
 from unimodel.dim import Dim
 from unimodel.graph import FLOATS, TensorSpec
+from unimodel.op import Application, composite, primitive
 from unimodel.ops.creation import default_float
-from unimodel.ops.definition import Application, composite, primitive
 from unimodel.ops.rules import (
     BOTH,
     need_float,

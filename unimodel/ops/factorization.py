@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import unimodel.ops as ops
 from unimodel.errors import ShapeError
 from unimodel.graph import TensorSpec
-from unimodel.ops.definition import Application, composite, primitive
+from unimodel.op import Application, composite, primitive
 from unimodel.ops.rules import EPSILON, broadcast_shapes, need_float, shapes_agree, sizes_agree
 from unimodel.ops.samples import Sample, definite, normal, uniform
 from unimodel.tracing import Tensor

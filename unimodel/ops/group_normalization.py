@@ -6,7 +6,7 @@ from typing import Any
 
 import unimodel.ops as ops
 from unimodel.errors import ShapeError
-from unimodel.ops.definition import Application, composite
+from unimodel.op import Application, composite
 from unimodel.ops.indexing import cut_axis
 from unimodel.ops.normalization import canonical_normalized_shape
 from unimodel.ops.rules import EPSILON, known, need_float

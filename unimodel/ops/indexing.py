@@ -12,8 +12,8 @@ import unimodel.ops as ops
 from unimodel.dim import Dim, Size, product
 from unimodel.errors import ShapeError
 from unimodel.graph import INTEGERS, TensorSpec
+from unimodel.op import Application, composite, primitive
 from unimodel.ops.creation import default_float
-from unimodel.ops.definition import Application, composite, primitive
 from unimodel.ops.rules import (
     axis_index,
     canonical_axis,

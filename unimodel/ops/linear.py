@@ -8,7 +8,7 @@ from typing import Any
 import unimodel.ops as ops
 from unimodel.dim import product
 from unimodel.errors import ShapeError
-from unimodel.ops.definition import Application, composite
+from unimodel.op import Application, composite
 from unimodel.ops.rules import (
     known,
     need_float,

@@ -12,7 +12,7 @@ import numpy as np
 from unimodel.dim import Dim, Size, product
 from unimodel.errors import ShapeError
 from unimodel.graph import TensorSpec
-from unimodel.ops.definition import Application, composite, primitive
+from unimodel.op import Application, composite, primitive
 from unimodel.ops.elementwise import unbroadcast
 from unimodel.ops.indexing import cut, cut_axis
 from unimodel.ops.rules import (

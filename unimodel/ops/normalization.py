@@ -9,7 +9,7 @@ import unimodel.ops as ops
 from unimodel.dim import product
 from unimodel.errors import ShapeError
 from unimodel.graph import TensorSpec
-from unimodel.ops.definition import Application, composite
+from unimodel.op import Application, composite
 from unimodel.ops.rules import need_float, shapes_agree
 from unimodel.ops.samples import Sample, normal, uniform
 from unimodel.tracing import Tensor

@@ -6,7 +6,7 @@ from typing import Any
 
 import unimodel.ops as ops
 from unimodel.errors import ShapeError
-from unimodel.ops.definition import composite
+from unimodel.op import composite
 from unimodel.ops.rules import known, need_number, sizes_agree
 from unimodel.ops.samples import Sample, distinct, nonzero, normal, uniform
 from unimodel.tracing import Tensor

@@ -13,7 +13,7 @@ import unimodel.ops as ops
 from unimodel.dim import Size, product
 from unimodel.errors import ShapeError
 from unimodel.graph import TensorSpec
-from unimodel.ops.definition import Application, composite
+from unimodel.op import Application, composite
 from unimodel.ops.indexing import cut, cut_axis, spread
 from unimodel.ops.rules import (
     canonical_spatial,

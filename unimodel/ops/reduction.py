@@ -8,7 +8,7 @@ from typing import Any
 import unimodel.ops as ops
 from unimodel.dim import Dim, product
 from unimodel.graph import TensorSpec
-from unimodel.ops.definition import Application, composite, primitive
+from unimodel.op import Application, composite, primitive
 from unimodel.ops.rules import (
     axis_index,
     canonical_axes,

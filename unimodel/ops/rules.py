@@ -8,7 +8,7 @@ from typing import Any
 from unimodel.dim import Dim, Size, Specialise, symbols_of
 from unimodel.errors import ShapeError
 from unimodel.graph import FLOATS, TensorSpec
-from unimodel.ops.definition import Canonical
+from unimodel.op import Canonical
 
 EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 """The distance from 1 to the next number of a dtype."""

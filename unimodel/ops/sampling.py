@@ -16,7 +16,7 @@ import unimodel.ops as ops
 from unimodel.dim import product
 from unimodel.errors import ShapeError
 from unimodel.graph import Array, TensorSpec
-from unimodel.ops.definition import composite
+from unimodel.op import composite
 from unimodel.ops.resizing import cubic_weights
 from unimodel.ops.rules import known, need_float, sizes_agree
 from unimodel.ops.samples import Sample, distinct, normal

@@ -12,7 +12,7 @@ from typing import Any
 import unimodel.ops as ops
 from unimodel.errors import ShapeError
 from unimodel.graph import TensorSpec
-from unimodel.ops.definition import primitive
+from unimodel.op import primitive
 from unimodel.ops.indexing import cut_axis
 from unimodel.ops.rules import axis_index, canonical_axis, known, need_rank
 from unimodel.ops.samples import Sample, distinct, integers

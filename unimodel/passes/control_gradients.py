@@ -12,8 +12,8 @@ from typing import Any
 
 from unimodel.errors import UnsupportedError
 from unimodel.graph import Graph, Node, TensorSpec, Value
+from unimodel.op import checkpoint_op, cond_op, scan_op
 from unimodel.ops import broadcast_to
-from unimodel.ops.definition import checkpoint_op, cond_op, scan_op
 from unimodel.passes.differentiate import Tape
 from unimodel.passes.rewrite import Rewriter, build
 from unimodel.regions import bodies, body_inputs, loop_activity

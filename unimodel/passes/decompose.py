@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from unimodel.graph import Graph, Node
-from unimodel.ops.definition import checkpoint_op
+from unimodel.op import checkpoint_op
 from unimodel.passes.rewrite import Rewriter, rewrite
 from unimodel.regions import bodies, with_bodies
 from unimodel.tracing import Tensor

@@ -12,8 +12,8 @@ from typing import Any
 
 from unimodel.errors import UnsupportedError
 from unimodel.graph import Graph, Node, Value
+from unimodel.op import Application, regions, value_and_grad_op
 from unimodel.ops import astype, broadcast_to
-from unimodel.ops.definition import Application, regions, value_and_grad_op
 from unimodel.passes.decompose import decompose
 from unimodel.passes.rewrite import Rewriter, rewrite
 from unimodel.regions import active_values, bodies, every_node, with_bodies

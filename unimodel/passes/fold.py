@@ -15,7 +15,7 @@ import numpy as np
 
 import unimodel.ops as ops
 from unimodel.graph import Graph, Node, TensorSpec, Value
-from unimodel.ops.definition import Op, distinct
+from unimodel.op import Op, distinct
 from unimodel.passes.rewrite import Rewriter, rewrite
 from unimodel.regions import bodies, with_bodies
 from unimodel.tracing import Tensor

@@ -13,8 +13,8 @@ from typing import Any
 
 from unimodel.dim import Size
 from unimodel.graph import Graph, Node, TensorSpec, Value
+from unimodel.op import value_and_grad_op
 from unimodel.ops import broadcast_to, permute_dims, reshape
-from unimodel.ops.definition import value_and_grad_op
 from unimodel.passes.rewrite import Rewriter, rewrite
 from unimodel.regions import bodies, every_node, with_bodies
 from unimodel.tracing import Tensor

@@ -19,7 +19,7 @@ import numpy as np
 
 from unimodel import ops
 from unimodel.graph import FLOATS, Array, Graph, Node, TensorSpec, Value
-from unimodel.ops.definition import Op, value_and_grad_op
+from unimodel.op import Op, value_and_grad_op
 from unimodel.passes.rewrite import Rewriter, float_dtype_of
 from unimodel.regions import bodies, with_bodies
 from unimodel.tracing import Tensor, live_nodes, recording

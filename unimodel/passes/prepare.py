@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from unimodel.graph import Graph, Node
-from unimodel.ops.definition import value_and_grad_op, while_loop_op
+from unimodel.op import value_and_grad_op, while_loop_op
 from unimodel.passes.broadcasting import broadcast_in_stretches
 from unimodel.passes.decompose import decompose
 from unimodel.passes.differentiate import differentiate, expand_region

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from unimodel.graph import Graph, Input, Node, Value
-from unimodel.ops.definition import value_and_grad_op
+from unimodel.op import value_and_grad_op
 from unimodel.passes.rewrite import Rewriter, rewrite
 from unimodel.regions import bodies, body_inputs
 from unimodel.tracing import Tensor, live_nodes

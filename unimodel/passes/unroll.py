@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from unimodel.errors import UnsupportedError
 from unimodel.graph import Graph, Node
+from unimodel.op import cond_op, scan_op, while_loop_op
 from unimodel.ops import broadcast_to, concat, expand_dims, where
-from unimodel.ops.definition import cond_op, scan_op, while_loop_op
 from unimodel.passes.differentiate import differentiate
 from unimodel.passes.rewrite import Rewriter, rewrite
 from unimodel.regions import has_control_flow

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from unimodel.graph import Graph, Node, Value
-from unimodel.ops.definition import value_and_grad_op
+from unimodel.op import value_and_grad_op
 from unimodel.passes.host import HostArithmetic
 from unimodel.regions import active_values, reached_values
 

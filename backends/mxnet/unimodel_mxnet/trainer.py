@@ -21,7 +21,7 @@ import numpy as np
 from unimodel.backend import Backend, CompileOptions, Executable
 from unimodel.errors import BackendError, UnimodelError
 from unimodel.graph import Graph, Value
-from unimodel.ops.definition import value_and_grad_op
+from unimodel.op import value_and_grad_op
 from unimodel.passes import fuse_bias, prepare
 from unimodel.passes.host import HostArithmetic
 from unimodel.regions import bodies, every_node

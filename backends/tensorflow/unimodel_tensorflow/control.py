@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unimodel.graph import Graph, Node, TensorSpec
-from unimodel.ops.definition import cond_op, scan_op
+from unimodel.op import cond_op, scan_op
 from unimodel_tensorflow.arrays import tf
 from unimodel_tensorflow.kernels import raw
 from unimodel_tensorflow.ops import cast, constant, number, shape_tensor

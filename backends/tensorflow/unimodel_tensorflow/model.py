@@ -11,7 +11,7 @@ from unimodel.backend import Store
 from unimodel.dim import Dim, Size
 from unimodel.errors import BackendError, UnimodelError, UnsupportedError
 from unimodel.graph import Graph, Input, Node, TensorSpec, Value
-from unimodel.ops.definition import regions, value_and_grad_op
+from unimodel.op import regions, value_and_grad_op
 from unimodel.passes import channels_last, prepare
 from unimodel.passes.differentiate import rule_graph
 from unimodel.passes.layout import ELEMENTWISE, IMAGES, REDUCTIONS

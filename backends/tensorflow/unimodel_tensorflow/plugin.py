@@ -9,7 +9,7 @@ import numpy as np
 
 from unimodel.backend import Backend, Capability, CompileOptions, Executable, Store, not_implemented
 from unimodel.graph import Graph, Node
-from unimodel.ops.definition import checkpoint_op
+from unimodel.op import checkpoint_op
 from unimodel.passes import channels_last, prepare
 from unimodel.passes.layout import IMAGES
 from unimodel.plugins import hookimpl

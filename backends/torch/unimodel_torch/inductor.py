@@ -16,7 +16,7 @@ from torch.fx import GraphModule
 from unimodel.dim import Dim
 from unimodel.errors import UnsupportedError
 from unimodel.graph import Graph, Input, Node, Value
-from unimodel.ops.definition import CONTROL_FLOW, value_and_grad_op
+from unimodel.op import CONTROL_FLOW, value_and_grad_op
 from unimodel.tracing import live_nodes
 from unimodel_torch.arrays import DTYPES
 from unimodel_torch.model import Writer, lowers

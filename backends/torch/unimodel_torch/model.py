@@ -23,7 +23,7 @@ from unimodel.backend import Store
 from unimodel.dim import Dim, Size
 from unimodel.errors import Source
 from unimodel.graph import Graph, Input, Node, Value
-from unimodel.ops.definition import checkpoint_op, cond_op, regions, scan_op, value_and_grad_op, while_loop_op
+from unimodel.op import checkpoint_op, cond_op, regions, scan_op, value_and_grad_op, while_loop_op
 from unimodel.passes import SCALAR_ARITHMETIC, fuse_bias, prepare, unroll
 from unimodel.regions import active_values, bodies
 from unimodel_torch.arrays import DTYPES

@@ -16,7 +16,7 @@ import torch
 from unimodel.backend import Backend, CompileOptions, Executable
 from unimodel.errors import BackendError
 from unimodel.graph import Array, Graph
-from unimodel.ops.definition import value_and_grad_op
+from unimodel.op import value_and_grad_op
 from unimodel.passes import SCALAR_ARITHMETIC, fuse_bias, prepare
 from unimodel.regions import every_node
 from unimodel_torch.arrays import TorchStore, to_numpy, to_torch

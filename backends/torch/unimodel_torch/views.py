@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unimodel.graph import Graph, Value
-from unimodel.ops.definition import value_and_grad_op
+from unimodel.op import value_and_grad_op
 
 VIEWS = frozenset(["reshape", "permute_dims", "broadcast_to", "slice", "split_sizes", "stop_gradient"])
 """Ops whose result may share memory with their input."""

@@ -6,7 +6,7 @@ import math
 
 import unimodel.ops as ops
 from unimodel.errors import ShapeError
-from unimodel.ops.definition import composite
+from unimodel.op import composite
 from unimodel.ops.rules import known, need_integer, need_rank
 from unimodel.ops.samples import Sample, integers, uniform
 from unimodel.tracing import Tensor

@@ -8,8 +8,8 @@ import unimodel.ops as ops
 from unimodel.dim import Size
 from unimodel.errors import ShapeError
 from unimodel.graph import FLOATS
+from unimodel.op import Application, composite
 from unimodel.ops.activation import log_softmax, softplus
-from unimodel.ops.definition import Application, composite
 from unimodel.ops.loss.regression import same_shape
 from unimodel.ops.rules import known, shapes_agree
 from unimodel.ops.samples import Sample, integers, normal, uniform

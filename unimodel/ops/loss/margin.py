@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unimodel.ops as ops
 from unimodel.errors import DataError, ShapeError
-from unimodel.ops.definition import composite
+from unimodel.op import composite
 from unimodel.ops.rules import known, need_integer, shapes_agree
 from unimodel.ops.samples import Sample, integers, normal, uniform
 from unimodel.tracing import Tensor

@@ -7,7 +7,7 @@ from typing import Any
 
 import unimodel.ops as ops
 from unimodel.errors import ShapeError
-from unimodel.ops.definition import Application, composite
+from unimodel.op import Application, composite
 from unimodel.ops.elementwise import unbroadcast
 from unimodel.ops.rules import shapes_agree
 from unimodel.ops.samples import Sample, distinct, normal, uniform

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import unimodel.ops as ops
-from unimodel.ops.definition import composite
+from unimodel.op import composite
 from unimodel.ops.optim.descent import regularised
 from unimodel.ops.samples import Sample, nonzero, normal, uniform
 from unimodel.tracing import Tensor

@@ -8,7 +8,7 @@ from typing import Any
 import unimodel.ops as ops
 from unimodel.dim import product
 from unimodel.errors import ShapeError
-from unimodel.ops.definition import composite
+from unimodel.op import composite
 from unimodel.ops.optim.descent import regularised
 from unimodel.ops.rules import EPSILON, known
 from unimodel.ops.samples import Sample, normal, uniform
