@@ -45,11 +45,11 @@ Arrays = Sequence[np.ndarray]
 class Call:
     """A function traced once for its signature; calling it with tensors, or arrays that nobody writes to again, gives tensors."""
 
-    def __init__(self, function: Callable[..., Any], signature: Sequence[Any], serial: bool, again: bool, xla: bool = False) -> None:
+    def __init__(self, function: Callable[..., Any], signature: Sequence[Any], serial: bool, optimised: bool, xla: bool = False) -> None:
         with tf.init_scope(), tf.device(CPU):
             self.concrete = tf.function(function, autograph=False, jit_compile=xla or None).get_concrete_function(*signature)
         fast = fast_path()
-        self.run: Callable[[Arrays], Sequence[Any]] = self.public if fast is None else fast(self.concrete, serial, again)
+        self.run: Callable[[Arrays], Sequence[Any]] = self.public if fast is None else fast(self.concrete, serial, optimised)
 
     def public(self, arrays: Arrays) -> Sequence[Any]:
         with tf.device(CPU):
@@ -61,8 +61,9 @@ class Call:
 def fast_path() -> Callable[[Any, bool, bool], Callable[[Arrays], Sequence[Any]]] | None:
     """A way to call functions that costs a third of the public one, or None where TensorFlow's private names have changed.
 
-    ``serial`` is for functions of many tiny ops: one after the other on the calling thread, without a scheduler between them. ``again`` lets TensorFlow optimise the
-    graph twice, as it does when left alone: it finds something more, some 2 % of a step, among convolutions only, and takes a third of the time to a first step.
+    ``serial`` is for functions of many tiny ops: one after the other on the calling thread, without a scheduler between them. ``optimised`` lets TensorFlow do with the
+    graph all that it does when left alone: it gains up to 3 % of a step among convolutions only, and takes half of the time to a first step. Elsewhere only constants are
+    computed, and products joined with biases.
     """
     try:
         from tensorflow.python import pywrap_tfe
@@ -75,12 +76,14 @@ def fast_path() -> Callable[[Any, bool, bool], Callable[[Arrays], Sequence[Any]]
         handle = running._handle
         attributes = running.function_call_options.as_attrs()
         config = tf.compat.v1.ConfigProto.FromString(attributes["config_proto"])
-        config.graph_options.rewrite_options.meta_optimizer_iterations = 1
+        rewriting = config.graph_options.rewrite_options
+        rewriting.optimizers.extend(["constfold", "remap"])
+        rewriting.meta_optimizer_iterations = 1
 
-        def bind(concrete: Any, serial: bool, again: bool) -> Callable[[Arrays], Sequence[Any]]:
+        def bind(concrete: Any, serial: bool, optimised: bool) -> Callable[[Arrays], Sequence[Any]]:
             executor = {"executor_type": "SINGLE_THREADED_EXECUTOR"} if serial else {}
-            rewriting = {} if again else {"config_proto": config.SerializeToString()}
-            options = tuple(itertools.chain(*{**attributes, **rewriting, **executor}.items()))
+            passes = {} if optimised else {"config_proto": config.SerializeToString()}
+            options = tuple(itertools.chain(*{**attributes, **passes, **executor}.items()))
             name, captured, count = concrete._inference_function.name, list(concrete.captured_inputs), len(concrete.outputs)
             name = name if isinstance(name, str) else name.decode()
 
@@ -139,16 +142,17 @@ class Program(Executable):
         if self.looped:
             specs = [tf.TensorSpec([], tf.int32), *(tf.TensorSpec([None, *s.shape], s.dtype) for s in specs)]
         self._specs = specs
-        self._first = Call(functools.partial(self._step, xla=True), specs, serial=False, again=True, xla=True) if compiler == "xla" else self._function
+        self._first = Call(functools.partial(self._step, xla=True), specs, serial=False, optimised=True, xla=True) if compiler == "xla" else self._function
 
     @functools.cached_property
     def _function(self) -> Call:
         serial = self.looped and not has_control_flow(self.graph)  # loops in loops wait for each other there
-        return Call(self._steps if self.looped else self._step, self._specs, serial, again=self._images)
+        return Call(self._steps if self.looped else self._step, self._specs, serial, optimised=self._images)
 
     # what TensorFlow traces
     def _step(self, *arguments: Any, xla: bool = False) -> list[Any]:
-        return self._write(arguments, [v.handle for v in self._variables], xla)
+        captured = tf.compat.v1.get_default_graph().capture  # once: a program reads and writes each of many variables
+        return self._write(arguments, [captured(v.handle) for v in self._variables], xla)
 
     def _write(self, arguments: Sequence[Any], handles: Sequence[Any], xla: bool = False) -> list[Any]:
         """The graph's ops, with these arguments and these variables."""
