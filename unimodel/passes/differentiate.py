@@ -62,7 +62,7 @@ class Tape:
                 self._backward.append((node, backward))
             else:
                 results = rewriter.keep(node, arguments)
-                self._backward.append((node, _by_rule(node, Application(node, arguments, results))))
+                self._backward.append((node, by_rule(node, Application(node, arguments, results))))
             environment.update(zip(node.outputs, results, strict=True))
         self.outputs = tuple(environment[v] for v in body.outputs)
 
@@ -115,7 +115,7 @@ def rule_graph(node: Node) -> tuple[Graph, tuple[int, ...]]:
     def emit(tensors: Sequence[Any]) -> tuple[Tensor, ...]:
         nonlocal places
         incoming = iter(tensors[second:])
-        backward = _by_rule(node, Application(node, tensors[:first], tensors[first:second]))
+        backward = by_rule(node, Application(node, tensors[:first], tensors[first:second]))
         gradients = dict(enumerate(backward([next(incoming) if v.spec.is_float else None for v in node.outputs])))
         places = tuple(i for i, g in gradients.items() if g is not None)
         return tuple(gradients[i] for i in places)
@@ -124,7 +124,7 @@ def rule_graph(node: Node) -> tuple[Graph, tuple[int, ...]]:
     return trace_body(emit, specs, node.outputs[0].spec.dtype), places
 
 
-def _by_rule(node: Node, application: Application) -> Callable[[list[Tensor | None]], Sequence[Any]]:
+def by_rule(node: Node, application: Application) -> Callable[[list[Tensor | None]], Sequence[Any]]:
     def backward(incoming: list[Tensor | None]) -> Sequence[Any]:
         if node.op.vjp_rule is None:
             raise UnsupportedError(

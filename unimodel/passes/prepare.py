@@ -13,16 +13,24 @@ from unimodel.passes.fold import fold
 from unimodel.passes.pooling import pool_before_relu
 from unimodel.passes.prune import prune
 from unimodel.passes.rewrite import Rewriter, rewrite
+from unimodel.passes.straight_through import straight_through
 from unimodel.regions import bodies, every_node, has_control_flow, with_bodies
 from unimodel.tracing import Tensor
 
 
-def prepare(graph: Graph, lowers: Callable[[Node], bool], *, native_regions: bool = False, native_control: bool = False) -> Graph:
+def prepare(
+    graph: Graph,
+    lowers: Callable[[Node], bool],
+    *,
+    native_regions: bool = False,
+    native_control: bool = False,
+    own: Callable[[Node], bool] = lambda node: False,
+) -> Graph:
     """A graph of nodes that ``lowers`` accepts, and of control flow.
 
     With ``native_regions`` the outermost ``value_and_grad`` nodes stay, their bodies prepared, for a backend that differentiates itself; regions inside them
-    are expanded, and so are those with control flow inside unless the backend also differentiates that (``native_control``). Without, core's
-    differentiation expands all.
+    are expanded, and so are those with control flow inside unless the backend also differentiates that (``native_control``). Elementwise ops and reductions that are
+    ``own`` have core's gradient in there all the same. Without, core's differentiation expands all.
     """
     graph = pool_before_relu(graph)
     if not native_regions:
@@ -34,7 +42,8 @@ def prepare(graph: Graph, lowers: Callable[[Node], bool], *, native_regions: boo
             return rewriter.keep(node, inputs, with_bodies(node, differentiate)) if bodies(node) else None
         if has_control_flow(node.attrs["body"]) and (not native_control or any(n.op is while_loop_op for n in every_node(node.attrs["body"]))):
             return expand_region(rewriter, node, inputs)
-        return rewriter.keep(node, inputs, {**node.attrs, "body": _expanded(node.attrs["body"], kept)})
+        body = straight_through(decompose(differentiate(node.attrs["body"]), kept), node.attrs["wrt"], own)
+        return rewriter.keep(node, inputs, {**node.attrs, "body": _simplest(decompose(body, kept))})
 
     def kept(node: Node) -> bool:
         # taken apart, a stop would be nothing, and the framework would differentiate through it

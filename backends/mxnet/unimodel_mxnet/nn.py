@@ -16,7 +16,7 @@ from unimodel.dim import Dim
 from unimodel.graph import Node
 from unimodel_mxnet.matrices import lower  # one table, with the ops of arrays and matrices in it by now
 from unimodel_mxnet.model import Call
-from unimodel_mxnet.ops import activation, cast, cut, internal, legacy, npx, of_rows, pad, reshape, snp, sym, transpose, with_slopes
+from unimodel_mxnet.ops import activation, cast, cut, internal, legacy, npx, of_rows, pad, reshape, select, snp, sym, transpose
 
 equal = sym._internal._equal  # compares to floats, and is skipped in differentiation, which BlockGrad is not
 
@@ -39,8 +39,7 @@ def _(call: Call, x: Any) -> Any:
         return legacy(sym.Activation, x, act_type="relu") if blocked else legacy(sym.relu, x)
     if blocked:
         return legacy(sym.LeakyReLU, x, act_type="elu", slope=0.0)  # oneDNN's relu turns NaN into 0, its elu with a flat left side does not
-    y = legacy(sym.relu, x)
-    return with_slopes(y, (x, cast(snp.logical_not(internal.less_equal_scalar(x, scalar=0.0)), dtype))) if call.backward else y
+    return select(internal.less_equal_scalar(x, scalar=0.0), snp.zeros_like(x), x)  # MXNet's own has no gradient at NaN
 
 
 @lower("gelu", when=lambda node: float32(node) and node.attrs["approximate"] == "none")

@@ -123,21 +123,6 @@ def broadcast(call: Call, x: Any, shape: Sequence[Any], target: Sequence[Any]) -
     return x
 
 
-def with_slopes(value: Any, *terms: tuple[Any, Any]) -> Any:
-    """``value`` with a gradient of our own where MXNet's is wrong: a constant plus, per input, a term that is 0 and whose slope is the one given, or 1."""
-    total = legacy(sym.BlockGrad, value)
-    for x, slope in terms:
-        through = legacy(sym.contrib.sign_ste, x)  # bounded, so that the difference is 0 for infinities too; its gradient is 1 everywhere
-        nothing = through - legacy(sym.BlockGrad, through)
-        total = total + (nothing if slope is None else nothing * legacy(sym.BlockGrad, slope))
-    return total
-
-
-def finite(slope: Any) -> Any:
-    """A slope that is safe to multiply with 0."""
-    return select(snp.isfinite(slope), slope, snp.zeros_like(slope))
-
-
 MAX_BROADCAST_RANK = 5
 
 
@@ -163,19 +148,8 @@ def _(call: Call, a: Any, b: Any) -> Any:
     name, dtype = call.node.op.name, call.specs[0].dtype
     for number, x, spec, form in ((call.number(1), a, call.specs[0], name), (call.number(0), b, call.specs[1], MIRRORED.get(name, name))):
         if number is not None and spec.shape == call.out.shape and (dtype in FLOATS or (dtype != "bool" and abs(number) < EXACT_SCALAR)):
-            return shared(call, getattr(internal, f"{form}_scalar")(x, scalar=float(number)), a, b)
-    a, b = operands(call, a, b)
-    return shared(call, getattr(snp, name)(a, b), a, b)
-
-
-def shared(call: Call, result: Any, a: Any, b: Any) -> Any:
-    """Equal numbers share the gradient of a maximum or minimum; MXNet gives the first all of it."""
-    name = call.node.op.name
-    if name not in ("maximum", "minimum") or not call.backward:
-        return result
-    wins, ties = (cast(f(a, b), call.out.dtype) for f in (snp.greater if name == "maximum" else snp.less, snp.equal))
-    share = wins + 0.5 * ties
-    return with_slopes(result, (a, share), (b, 1.0 - share))
+            return getattr(internal, f"{form}_scalar")(x, scalar=float(number))
+    return getattr(snp, name)(*operands(call, a, b))
 
 
 @lower("pow")
@@ -185,14 +159,7 @@ def _(call: Call, a: Any, b: Any) -> Any:
         return cast(snp.power(cast(a, "float64"), cast(b, "float64")), call.out.dtype)
     if number is not None and call.specs[0].shape == call.out.shape:
         return a * a if number == 2 else snp.ones_like(a) if number == 0 else internal.power_scalar(a, scalar=float(number))
-    y = snp.power(*operands(call, a, b))
-    if not call.backward:
-        return y
-    a, b = same_shape(call, a, b)  # MXNet's gradient is NaN at exponents of 0 and at bases that are not positive
-    none, positive = snp.zeros_like(y), internal.greater_scalar(a, scalar=0.0)
-    by_base = select(internal.equal_scalar(b, scalar=0.0), none, b * snp.power(a, b - 1.0))
-    by_exponent = select(positive, y * snp.log(select(positive, a, snp.ones_like(a))), none)
-    return with_slopes(y, (a, finite(by_base)), (b, finite(by_exponent)))
+    return snp.power(*operands(call, a, b))
 
 
 @lower("floor_divide")
@@ -259,14 +226,8 @@ def _(call: Call, a: Any, b: Any) -> Any:
 lower.calls(
     exp=snp.exp, expm1=snp.expm1, log=snp.log, log1p=snp.log1p, sqrt=snp.sqrt, sin=snp.sin, cos=snp.cos, negative=snp.negative,
     floor=snp.floor, ceil=snp.ceil, round=snp.around, logical_not=snp.logical_not, isnan=snp.isnan, isfinite=snp.isfinite,
-    erfinv=npx.erfinv, lgamma=npx.gammaln,
+    erf=npx.erf, erfinv=npx.erfinv, lgamma=npx.gammaln,
 )  # fmt: skip  # a table reads better in rows
-
-
-@lower("erf")
-def _(call: Call, x: Any) -> Any:
-    y = npx.erf(x)  # MXNet's gradient has a constant in float32
-    return with_slopes(y, (x, snp.exp(snp.negative(x * x)) * (2.0 / math.sqrt(math.pi)))) if call.backward and call.out.dtype == "float64" else y
 
 
 def activation(call: Call, function: Callable[..., Any], x: Any, **attributes: Any) -> Any:
@@ -320,8 +281,6 @@ def _(call: Call, x: Any) -> Any:
     if name == "sum" and dtype in FLOATS:
         return reshape(call, total(call, x, call.specs[0], axes), call.out.shape)
     extra = {"dtype": dtype} if dtype != call.specs[0].dtype else {}
-    if name in ("max", "min") and call.backward:
-        return _differentiable_reduction(call, x)
     x, axes = collapsed(call, x, axes)
     return reshape(call, getattr(snp, name)(x, axis=axes, **extra), call.out.shape)
 
@@ -348,21 +307,6 @@ def total(call: Call, x: Any, spec: TensorSpec, axes: Sequence[int]) -> Any:
         shape[first : last + 1] = [1] * (last + 1 - first)
         x = reshape(call, x, shape)
     return x
-
-
-def _differentiable_reduction(call: Call, x: Any) -> Any:
-    """The largest or least element, for MXNet to differentiate: it gives every one of equal elements all."""
-    name, axes, dtype, shape = call.node.op.name, call.attrs["axis"], call.out.dtype, call.specs[0].shape
-    kept = [1 if i in axes else s for i, s in enumerate(shape)]
-
-    def over(function: str, x: Any) -> Any:
-        collapsed_x, collapsed_axes = collapsed(call, x, axes)
-        return broadcast(call, reshape(call, getattr(snp, function)(collapsed_x, axis=collapsed_axes), kept), kept, shape)
-
-    chosen = cast(snp.equal(x, over(name, x)), dtype)
-    through = with_slopes(snp.zeros_like(x), (x, chosen / over("sum", chosen)))
-    total = legacy(sym.BlockGrad, getattr(snp, name)(x, axis=axes, keepdims=True)) + snp.sum(through, axis=axes, keepdims=True)
-    return reshape(call, total, call.out.shape)
 
 
 @lower("arg_max", "arg_min")

@@ -1,0 +1,44 @@
+"""Gradients by core's rules where a framework differentiates the rest: for those of its ops that are differentiated wrongly, or not at all.
+
+The op is computed from stopped inputs, so that no gradient of the framework's goes through it. To its value come terms that are 0 and whose slope is the rule's: ``x - stop(x)`` times
+the gradient for x, summed as the op sums. That is all there is to a gradient of ops whose every result depends on elements in its own place (elementwise ones, and reductions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from unimodel import ops
+from unimodel.graph import Graph, Node
+from unimodel.op import Application
+from unimodel.passes.differentiate import by_rule
+from unimodel.passes.rewrite import Rewriter, rewrite
+from unimodel.regions import active_values
+from unimodel.tracing import Tensor
+
+
+def straight_through(body: Graph, wrt: Iterable[int], own: Callable[[Node], bool]) -> Graph:
+    """A region's body in which the gradients of the elementwise ops and reductions that ``own`` says are core's."""
+    active = active_values(body, wrt)
+    if not any(own(n) for n in body.nodes):
+        return body
+
+    def visit(rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Tensor] | None:
+        if not own(node) or node.outputs[0] not in active:
+            return None
+        axes = node.attrs.get("axis")
+        shape = node.outputs[0].spec.shape
+        given = [t if axes is not None else ops.broadcast_to(t, shape) for t in inputs if t is not None]
+        stopped = [ops.stop_gradient(t) for t in given]
+        (total,) = rewriter.keep(node, stopped)
+        producer = total.value.producer
+        assert producer is not None, "a node was made"
+        gradients = by_rule(producer, Application(producer, stopped, [total]))([ops.ones_like(total)])
+        for value, x, still, slope in zip(node.inputs, given, stopped, gradients, strict=False):
+            if value in active and slope is not None:
+                # of an infinite number there is no difference, and 0 times an infinite slope is none: neither has a gradient
+                term = ops.where(ops.logical_and(ops.isfinite(x), ops.isfinite(slope)), (x - still) * slope, 0.0)
+                total = total + (ops.reshape(ops.sum(term, axis=axes), shape) if axes is not None else term)
+        return [total]
+
+    return rewrite(body, visit)
