@@ -176,6 +176,23 @@ def test_pooling_before_relu_changes_nothing() -> None:
             np.testing.assert_array_equal(ours, plainly)
 
 
+@pytest.mark.parametrize(("kernel", "stride", "padding", "ceil"), [(2, 2, 0, False), (3, 2, 1, False), (3, 1, 0, False), (2, 2, 0, True), (2, 3, 0, False)])
+@pytest.mark.parametrize("axis", [(0, 2, 3), (2, 3), (0, 1, 2, 3), (0, 2)])
+def test_what_pooling_spreads_over_an_image_is_added_up_before(kernel: int, stride: int, padding: int, ceil: bool, axis: tuple[int, ...]) -> None:
+    """A bias's gradient does not pass over the larger image, also where windows overlap or leave something out; other sums are as they were."""
+    x = np.random.default_rng(5).standard_normal((2, 3, 7, 7))
+    bias = np.zeros([1 if i in axis else n for i, n in enumerate(x.shape)])
+
+    def gradient(x: Any, bias: Any) -> Any:
+        return um.value_and_grad(lambda: um.ops.sum(um.ops.square(um.ops.max_pool(x + bias, kernel, stride, padding, ceil_mode=ceil)[0])), wrt=bias)
+
+    graph = traced(gradient, x, bias)
+    prepared = prepare(graph, everything)
+    sources = [n.inputs[0].producer for n in prepared.nodes if n.op.name == "sum" and n.inputs[0] is not None]
+    assert ("max_pool_gradient" in [n.op.name for n in sources if n is not None]) is (axis == (0, 2))
+    same(decompose(prepared, lambda node: False), plain(graph), [x, bias])
+
+
 SAMPLES = [pytest.param(name, i, id=f"{name}-{i}") for name, op in catalogue.items() for i in range(len(op.samples))]
 
 

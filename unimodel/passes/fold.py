@@ -147,6 +147,10 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
         if source.spec == out:
             return Tensor(rewriter.trace, source)
         return rewriter.keep(node, [Tensor(rewriter.trace, source)])[0]
+    if name == "sum" and producer is not None and producer.op.name == "max_pool_gradient" and set(range(2, first.ndim)) <= set(node.attrs["axis"]):
+        # a bias's gradient: each window's has gone to one place of the image, so they may as well be added up before
+        assert producer.inputs[0] is not None, "max_pool_gradient has a gradient"
+        return rewriter.keep(node, [Tensor(rewriter.trace, producer.inputs[0])])[0]
     if name in SCALAR_ARITHMETIC and out.shape == () and out.is_float:
         numbers = [_constant(t) for t in inputs]
         if all(n is not None for n in numbers):

@@ -81,7 +81,6 @@ for _name, _kernel in BINARY.items():
     lower(_name)(lambda node, x, y, kernel=_kernel: kernel(x=x, y=y))
 lower.calls(
     atan2=lambda x, y: raw.Atan2(y=x, x=y),
-    where=lambda condition, x, y: raw.SelectV2(condition=condition, t=x, e=y),
     stop_gradient=lambda x: raw.StopGradient(input=x),
     cholesky_factor=lambda x: raw.Cholesky(input=x),
     solve_square=lambda a, b: raw.MatrixSolve(matrix=a, rhs=b),
@@ -137,6 +136,14 @@ def _(node: Any, x: Any, y: Any) -> Any:
         return rest
     # from the exact remainder: x / y may round up to the next integer
     return raw.SelectV2(condition=zero, t=raw.RealDiv(x=x, y=y), e=raw.Round(x=raw.RealDiv(x=raw.Sub(x=x, y=rest), y=y)))
+
+
+@lower("where")
+def _(node: Any, condition: Any, x: Any, y: Any) -> Any:
+    shapes, zero = [v.spec.shape for v in node.inputs], constant(0, x.dtype.name)
+    if x is zero and shapes[0] == shapes[2]:  # relu's gradient: Select takes a third of SelectV2's time, and wants equal shapes
+        return raw.Select(condition=condition, x=raw.ZerosLike(x=y), y=y)
+    return raw.SelectV2(condition=condition, t=x, e=y)
 
 
 @lower("relu")
