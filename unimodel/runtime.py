@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from unimodel import nest, plugins, random, recording
+from unimodel import collector, nest, plugins, random, recording
 from unimodel.backend import Backend, Capability, CompileOptions, Executable
 from unimodel.data.bounds import IndexBound, index_bounds
 from unimodel.dim import Dim
@@ -214,6 +214,7 @@ class Runtime:
         self._programs[(key, sizes["N"]) if fixed else key] = program
         return program
 
+    @collector.waiting()
     def build(self, function: Callable[[Any], Any], batch: Any, specs: tuple[TensorSpec, ...], sizes: Mapping[str, int]) -> Program:
         """A function of a nest of tensors, whose leaves have these specs, traced and compiled over the state that lives here."""
         traced = trace(function, batch, names=self.names, float_dtype=self.float_dtype, sizes=sizes)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from unimodel import collector
 from unimodel.backend import Executable
 from unimodel.graph import Array, Graph
 from unimodel.passes.sizes import sized
@@ -29,7 +30,8 @@ class PerShape(Executable):
             program = self._programs.pop(shapes, None)
             if program is None:
                 sizes = self.graph.sizes(dict(zip(self._names, shapes, strict=True)))
-                program = self._compile(sized(self.graph, sizes) if sizes else self.graph)
+                with collector.waiting():
+                    program = self._compile(sized(self.graph, sizes) if sizes else self.graph)
                 if len(self._programs) >= KEPT:
                     self._programs.pop(next(iter(self._programs)))
             self._programs[shapes] = program  # the one used last stands last
