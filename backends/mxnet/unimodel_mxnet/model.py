@@ -117,29 +117,16 @@ class Build:
         for spec in (*call.specs, *call.outputs):
             if spec is not None and spec.dtype not in DTYPES:
                 raise call.refuse(f"MXNet computes in {', '.join(sorted(DTYPES))} here.", "use precision='float32' or 'float64'")
+            if spec is not None and 0 in spec.shape and node.inputs:
+                raise call.refuse("MXNet cannot compute with tensors that have no elements.", "leave empty batches out")
         symbols = [None if v is None else self.symbol(v) for v in node.inputs]
         try:
-            results = self._results(call, symbols)
+            results = self.lowerings[node.op.name](call, *symbols)
         except UnimodelError:
             raise
         except Exception as error:
             raise BackendError(f"{node.op.name} could not be lowered to MXNet.", given=reason(error), source=node.source) from error
-        self.symbols.update(zip(node.outputs, results, strict=True))
-
-    def _results(self, call: Call, symbols: list[Any]) -> tuple[Any, ...]:
-        """MXNet is never asked about tensors without elements: what they make is known."""
-        name, empty = call.node.op.name, [s is not None and 0 in s.shape for s in call.specs]
-        known = [np.zeros(s.shape, s.dtype) for s in call.outputs if 0 in s.shape]
-        if len(known) == len(call.outputs):
-            return tuple(map(self.literal, known))
-        if any(empty) and name == "concat":
-            symbols = [s for s, without in zip(symbols, empty, strict=True) if not without]
-        elif any(empty):
-            if name not in OF_NOTHING:
-                raise call.refuse("MXNet cannot compute with tensors that have no elements.", "leave empty batches out")
-            return (self.literal(np.full(call.out.shape, call.attrs.get("value", OF_NOTHING[name]), call.out.dtype)),)
-        results = self.lowerings[name](call, *symbols)
-        return results if isinstance(results, tuple) else (results,)
+        self.symbols.update(zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True))
 
     def later(self, node: Node, index: int) -> Callable[[], Any]:
         """A result that a fused kernel does not give, built from the decomposition only if somebody asks for it."""
@@ -189,12 +176,6 @@ class Build:
             else:
                 self.lower(inner)
         return tuple(self.symbols[v] for v in body.outputs)
-
-
-OF_NOTHING = {
-    "sum": 0, "prod": 1, "all": 1, "any": 0, "matmul": 0, "pad_constant": 0, "take_gradient": 0, "conv": 0,
-}  # fmt: skip  # a table reads better in rows
-"""What these ops make of tensors without elements."""
 
 
 class _Names(mx.name.NameManager):

@@ -16,6 +16,7 @@ from unimodel.backend import Backend, Store
 from unimodel.errors import BackendError
 from unimodel.graph import Graph
 from unimodel.passes import fuse_bias, prepare, unroll
+from unimodel.passes.empties import without_empties
 from unimodel_mxnet.arrays import device_array, reason, shapes
 from unimodel_mxnet.model import Build
 from unimodel_mxnet.shim import mx
@@ -44,7 +45,7 @@ class NativeBlock(mx.gluon.SymbolBlock):
 
 
 def native_block(backend: Backend, graph: Graph, store: Store) -> NativeBlock:
-    prepared = fuse_bias(prepare(unroll(graph), backend.lowerings.accepts))
+    prepared = without_empties(fuse_bias(prepare(unroll(graph), backend.lowerings.accepts)))
     backend.check(prepared.nodes)
     build = Build(backend.lowerings)
     build.places = prepared.places

@@ -166,7 +166,7 @@ def _(call: Call, a: Any, b: Any) -> Any:
 def _(call: Call, a: Any, b: Any) -> Any:
     a, b = same_shape(call, a, b)
     if call.out.dtype not in FLOATS:
-        return _integer_division(call, a, b)[0]
+        return _integer_quotient(call, a, b)
     quotient = snp.around((a - snp.mod(a, b)) / b)  # as NumPy: the rest is taken off before dividing, so that 1 // 0.1 is 9
     return select(internal.equal_scalar(b, scalar=0.0), a / b, quotient)
 
@@ -174,23 +174,21 @@ def _(call: Call, a: Any, b: Any) -> Any:
 @lower("remainder")
 def _(call: Call, a: Any, b: Any) -> Any:
     if call.out.dtype not in FLOATS:
-        return _integer_division(call, *same_shape(call, a, b))[1]
+        a, b = same_shape(call, a, b)
+        return select(internal.equal_scalar(b, scalar=0.0), b, a - _integer_quotient(call, a, b) * b)
     rest = snp.mod(*operands(call, a, b))
     return rest if call.number(1) else rest + snp.zeros_like(b) / b  # by zero MXNet says 0, NumPy NaN
 
 
-def _integer_division(call: Call, a: Any, b: Any) -> tuple[Any, Any]:
-    """Floored quotient and rest, exact for all integers. MXNet's own division truncates, and kills the process on x / 0 and on min / -1."""
+def _integer_quotient(call: Call, a: Any, b: Any) -> Any:
+    """Floored, and exact for all integers. MXNet's own division truncates, and kills the process on x / 0 and on min / -1."""
     zero, minus_one = internal.equal_scalar(b, scalar=0.0), internal.equal_scalar(b, scalar=-1.0)
-    special = internal.bitwise_or(zero, minus_one)
-    safe = select(special, snp.ones_like(b), b)
+    safe = select(internal.bitwise_or(zero, minus_one), snp.ones_like(b), b)
     quotient = legacy(sym.broadcast_div, a, safe)
     rest = a - quotient * safe
     other_sign = snp.not_equal(internal.less_scalar(rest, scalar=0.0), internal.less_scalar(safe, scalar=0.0))
     too_large = cast(internal.bitwise_and(internal.not_equal_scalar(rest, scalar=0.0), other_sign), call.out.dtype)
-    none = snp.zeros_like(a)
-    quotient = select(minus_one, snp.negative(a), quotient - too_large)
-    return select(zero, none, quotient), select(special, none, rest + too_large * safe)
+    return select(zero, snp.zeros_like(a), select(minus_one, snp.negative(a), quotient - too_large))
 
 
 def same_shape(call: Call, *symbols: Any) -> list[Any]:

@@ -49,8 +49,7 @@ def stages(graph: Graph, host: HostArithmetic, kernels: Sequence[Node] = ()) -> 
     rest = [n for n in graph.nodes if n not in host.nodes and n not in kernels]
     found: list[Stage] = []
     for region in [n for n in rest if n.op is value_and_grad_op]:
-        before = _ancestors(rest, region)
-        rest = [n for n in rest if n is not region and n not in before]
+        before, rest = rest[: rest.index(region)], rest[rest.index(region) + 1 :]
         targets = {region.inputs[i] for i in region.attrs["wrt"]}
         if any(v in targets for n in before for v in n.outputs):  # gradients are taken for arguments: what is computed must be in an array first
             found.append(Stage(before))
@@ -88,13 +87,3 @@ def _region_stage(region: Node, before: list[Node], subtracted: Collection[Value
 
 def _read_by_rows(value: Value) -> bool:
     return len(value.users) == 1 and value.users[0].op.name == "take" and value.users[0].attrs["axis"] == 0 and value.spec.ndim == 2
-
-
-def _ancestors(nodes: Sequence[Node], of: Node) -> list[Node]:
-    needed = set(of.inputs)
-    found = []
-    for node in reversed(nodes[: nodes.index(of)]):
-        if any(v in needed for v in node.outputs):
-            found.append(node)
-            needed.update(node.inputs)
-    return found[::-1]

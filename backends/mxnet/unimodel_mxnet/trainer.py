@@ -23,6 +23,7 @@ from unimodel.errors import BackendError, UnimodelError
 from unimodel.graph import Graph, Node, Value
 from unimodel.op import value_and_grad_op
 from unimodel.passes import fuse_bias, prepare
+from unimodel.passes.empties import without_empties
 from unimodel.passes.host import HostArithmetic
 from unimodel.regions import bodies, every_node
 from unimodel_mxnet.arrays import MxnetStore, device_array, gradient_array, host_view, reason, shapes, shared_array
@@ -47,6 +48,7 @@ class Program(Executable):
     """A graph without symbolic sizes, bound to a store. ``differentiation`` says who differentiates it."""
 
     def __init__(self, backend: Backend, graph: Graph, store: MxnetStore, differentiation: str) -> None:
+        graph = without_empties(graph)
         self.backend, self.graph, self.store, self.differentiation = backend, graph, store, differentiation
         self._reads = [e.name for e in graph.of_kind("state")]
         self.host = HostArithmetic(graph)
