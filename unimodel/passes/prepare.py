@@ -1,4 +1,4 @@
-"""The passes in the order every backend runs them: exchange relu and max-pooling, differentiate, decompose, prune, narrow broadcasts, fold; nodes that nothing needs fall away in each."""
+"""The passes in the order every backend runs them: exchange relu and max-pooling, differentiate, decompose, prune, narrow broadcasts and reductions, fold; what nothing needs falls away in each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from unimodel.graph import Graph, Node
 from unimodel.op import value_and_grad_op, while_loop_op
-from unimodel.passes.broadcasting import broadcast_in_stretches
 from unimodel.passes.decompose import decompose
 from unimodel.passes.differentiate import differentiate, expand_region
 from unimodel.passes.fold import fold
@@ -14,6 +13,7 @@ from unimodel.passes.pooling import pool_before_relu
 from unimodel.passes.prune import prune
 from unimodel.passes.rewrite import Rewriter, rewrite
 from unimodel.passes.straight_through import straight_through
+from unimodel.passes.stretches import in_stretches
 from unimodel.regions import bodies, every_node, has_control_flow, with_bodies
 from unimodel.tracing import Tensor
 
@@ -57,4 +57,4 @@ def _expanded(graph: Graph, lowers: Callable[[Node], bool]) -> Graph:
 
 
 def _simplest(graph: Graph) -> Graph:
-    return fold(broadcast_in_stretches(prune(graph)))
+    return fold(in_stretches(prune(graph)))

@@ -123,14 +123,6 @@ def broadcast(call: Call, x: Any, shape: Sequence[Any], target: Sequence[Any]) -
     return x
 
 
-MAX_BROADCAST_RANK = 5
-
-
-def operands(call: Call, *symbols: Any) -> list[Any]:
-    """The inputs, broadcast by hand where MXNet's own broadcasting has too few dimensions."""
-    return list(symbols) if len(call.out.shape) <= MAX_BROADCAST_RANK else same_shape(call, *symbols)
-
-
 MIRRORED = {
     "subtract": "rsubtract",
     "true_divide": "rtrue_divide",
@@ -149,7 +141,7 @@ def _(call: Call, a: Any, b: Any) -> Any:
     for number, x, spec, form in ((call.number(1), a, call.specs[0], name), (call.number(0), b, call.specs[1], MIRRORED.get(name, name))):
         if number is not None and spec.shape == call.out.shape and (dtype in FLOATS or (dtype != "bool" and abs(number) < EXACT_SCALAR)):
             return getattr(internal, f"{form}_scalar")(x, scalar=float(number))
-    return getattr(snp, name)(*operands(call, a, b))
+    return getattr(snp, name)(a, b)
 
 
 @lower("pow")
@@ -159,7 +151,7 @@ def _(call: Call, a: Any, b: Any) -> Any:
         return cast(snp.power(cast(a, "float64"), cast(b, "float64")), call.out.dtype)
     if number is not None and call.specs[0].shape == call.out.shape:
         return a * a if number == 2 else snp.ones_like(a) if number == 0 else internal.power_scalar(a, scalar=float(number))
-    return snp.power(*operands(call, a, b))
+    return snp.power(a, b)
 
 
 @lower("floor_divide")
@@ -176,7 +168,7 @@ def _(call: Call, a: Any, b: Any) -> Any:
     if call.out.dtype not in FLOATS:
         a, b = same_shape(call, a, b)
         return select(internal.equal_scalar(b, scalar=0.0), b, a - _integer_quotient(call, a, b) * b)
-    rest = snp.mod(*operands(call, a, b))
+    rest = snp.mod(a, b)
     return rest if call.number(1) else rest + snp.zeros_like(b) / b  # by zero MXNet says 0, NumPy NaN
 
 
@@ -261,16 +253,6 @@ def _(call: Call, x: Any) -> Any:
 # -------------------------------------------------------------------------------------------------------------- reductions
 
 
-def collapsed(call: Call, x: Any, axes: tuple[int, ...]) -> tuple[Any, int | tuple[int, ...]]:
-    """``x`` and axes for a reduction. MXNet reduces at most some alternations of kept and reduced axes, so of many dimensions the reduced ones are made one, last."""
-    shape = call.specs[0].shape
-    if len(shape) <= MAX_BROADCAST_RANK:
-        return x, axes
-    kept = [i for i in range(len(shape)) if i not in axes]
-    x = transpose(call, x, shape, (*kept, *axes))
-    return reshape(call, x, (*(shape[i] for i in kept), math.prod(shape[i] for i in axes))), (len(kept),)
-
-
 @lower("sum", "prod", "max", "min", "all", "any")
 def _(call: Call, x: Any) -> Any:
     name, axes, dtype = call.node.op.name, call.attrs["axis"], call.out.dtype
@@ -279,7 +261,6 @@ def _(call: Call, x: Any) -> Any:
     if name == "sum" and dtype in FLOATS:
         return reshape(call, total(call, x, call.specs[0], axes), call.out.shape)
     extra = {"dtype": dtype} if dtype != call.specs[0].dtype else {}
-    x, axes = collapsed(call, x, axes)
     return reshape(call, getattr(snp, name)(x, axis=axes, **extra), call.out.shape)
 
 

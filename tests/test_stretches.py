@@ -1,7 +1,8 @@
-"""A broadcast whose sides take turns more often than kernels can follow is carried out in stretches, to the same numbers."""
+"""A broadcast or reduction whose dimensions take turns more often than kernels can follow is carried out in stretches, to the same numbers."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from unimodel import ops
 from unimodel.graph import Graph, TensorSpec
-from unimodel.passes.broadcasting import STRETCHES, broadcast_in_stretches
+from unimodel.passes.stretches import STRETCHES, in_stretches
 from unimodel.tracing import trace
 
 
@@ -47,7 +48,7 @@ def test_any_broadcast(seed: int, rank: int, kind: str) -> None:
         "broadcast_to": lambda x, y: (ops.broadcast_to(x, result), ops.broadcast_to(y, result)),
     }[kind]
     before = traced(call, *sides)
-    after = broadcast_in_stretches(before)
+    after = in_stretches(before)
     for node in after.nodes:
         if node.op.promote or node.op in (ops.broadcast_to, ops.where):
             assert stretches([v.spec.shape for v in node.inputs if v is not None], node.outputs[0].spec.shape) <= STRETCHES
@@ -61,7 +62,22 @@ def test_any_broadcast(seed: int, rank: int, kind: str) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(5, 9), st.sampled_from(["sum", "max", "prod", "any"]), st.booleans())
+@examples(60)
+def test_any_reduction(seed: int, rank: int, kind: str, keepdims: bool) -> None:
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in rng.choice([1, 2, 2, 3], rank))
+    axes = tuple(int(i) for i in np.flatnonzero(rng.random(rank) < 0.5))
+    graph = in_stretches(traced(lambda x: getattr(ops, kind)(x > 0 if kind == "any" else x, axis=axes, keepdims=keepdims), shape))
+    for node in graph.nodes:
+        if node.op.name == kind:
+            pattern = [i in node.attrs["axis"] for i, n in enumerate(node.specs[0].shape) if n != 1]
+            assert sum(a != b for a, b in itertools.pairwise(pattern)) < STRETCHES
+    x = rng.standard_normal(shape)
+    np.testing.assert_allclose(evaluated(graph, [x])[0], getattr(np, kind)(x > 0 if kind == "any" else x, axis=axes, keepdims=keepdims), rtol=1e-12)
+
+
 @pytest.mark.parametrize("shape", [(2, 3), (1, 2, 1, 3, 1, 4, 1)])
 def test_usual_graphs_stay_as_they_are(shape: tuple[int, ...]) -> None:
     graph = traced(lambda x, y: x + y, shape, shape[1:])
-    assert broadcast_in_stretches(graph) is graph
+    assert in_stretches(graph) is graph

@@ -1,12 +1,13 @@
-"""Broadcasts that go back and forth between their sides more often than frameworks' kernels can follow are carried out one stretch of dimensions at a time.
+"""Broadcasts and reductions that go back and forth between their dimensions more often than frameworks' kernels can follow are brought to a form that these can.
 
 Neighbouring dimensions that are treated alike are one to a kernel, and those of TensorFlow and MXNet take five such stretches at most, whatever the number of
-dimensions. Here the sides of a wider broadcast are first brought to the result's shape, in pieces of three dimensions, which every kernel takes. It is rare: six dimensions
-at least, every other one of them broadcast.
+dimensions. The sides of a wider broadcast are first brought to the result's shape, in pieces of three dimensions, which every kernel takes; the dimensions of a wider reduction are
+sorted first, those that stay before the others. It is rare: six dimensions at least, every other one of them treated otherwise.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from unimodel import ops
@@ -18,16 +19,19 @@ from unimodel.tracing import Tensor
 
 STRETCHES = 5
 """How many stretches every framework's kernels take."""
+REDUCTIONS = frozenset([ops.sum, ops.prod, ops.max, ops.min, ops.all, ops.any])
 
 
-def broadcast_in_stretches(graph: Graph) -> Graph:
-    """The same graph without wider broadcasts, inside bodies too."""
-    if not any(_wide(node) for node in every_node(graph)):
+def in_stretches(graph: Graph) -> Graph:
+    """The same graph without wider broadcasts and reductions, inside bodies too."""
+    if not any(_wide(node) or _wide_reduction(node) for node in every_node(graph)):
         return graph
 
     def visit(rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Tensor] | None:
         if bodies(node):
-            return rewriter.keep(node, inputs, with_bodies(node, broadcast_in_stretches))
+            return rewriter.keep(node, inputs, with_bodies(node, in_stretches))
+        if _wide_reduction(node):
+            return [_reduced(node, t) for t in inputs if t is not None]
         if not _wide(node):
             return None
         shape = node.outputs[0].spec.shape
@@ -64,3 +68,24 @@ def _broadcast(x: Tensor, shape: tuple[Size, ...]) -> Tensor:
             x = wide
         axis = end + 1
     return x if tuple(x.shape) == shape else ops.reshape(x, shape)
+
+
+def _wide_reduction(node: Node) -> bool:
+    return node.op in REDUCTIONS and len(_runs(node)) > STRETCHES
+
+
+def _runs(node: Node) -> list[tuple[bool, Size]]:
+    """The stretches of a reduction: whether each is reduced, and its size. Dimensions of size 1 are part of any."""
+    (spec,) = (v.spec for v in node.inputs if v is not None)
+    sizes = [(i in node.attrs["axis"], size) for i, size in enumerate(spec.shape) if size != 1]
+    return [(reduced, product(tuple(size for _, size in run))) for reduced, run in itertools.groupby(sizes, lambda pair: pair[0])]
+
+
+def _reduced(node: Node, x: Tensor) -> Tensor:
+    """``x`` reduced over one dimension, the last."""
+    runs = _runs(node)
+    order = sorted(range(len(runs)), key=lambda i: runs[i][0])
+    kept = [size for reduced, size in runs if not reduced]
+    rows = ops.permute_dims(ops.reshape(x, tuple(size for _, size in runs)), tuple(order))
+    rows = ops.reshape(rows, (*kept, product(tuple(size for reduced, size in runs if reduced))))
+    return ops.reshape(node.op(rows, axis=len(kept)), node.outputs[0].spec.shape)
