@@ -1,7 +1,9 @@
-"""Executables made of executables, for backends whose programs are fixed in shape (``PerShape``), have no control flow (``Segments``), or are dear to start (``Together``)."""
+"""Executables made of executables, for frameworks whose programs are fixed in shape (``PerShape``), have no control flow (``Segments``), are dear to start
+(``Together``), or write each run's results over the last one's (``SetAside``)."""
 
 from unimodel.executables.per_shape import PerShape
 from unimodel.executables.segments import Segments
+from unimodel.executables.set_aside import SetAside
 from unimodel.executables.together import Together
 
-__all__ = ["PerShape", "Segments", "Together"]
+__all__ = ["PerShape", "Segments", "SetAside", "Together"]

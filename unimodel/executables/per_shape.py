@@ -1,4 +1,4 @@
-"""A program for each shape of the batch, for frameworks that compile, or bind, for sizes that are numbers."""
+"""A program for each shape of the batch, for frameworks that compile, or bind, for sizes that are numbers; of segments, where there is control flow."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any
 
 from unimodel import collector
 from unimodel.backend import Executable
+from unimodel.executables.segments import Segments
 from unimodel.graph import Array, Graph
 from unimodel.passes.sizes import sized
+from unimodel.regions import has_control_flow
 
 KEPT = 16
 
 
 class PerShape(Executable):
-    """A graph of any size of batch. ``compile`` makes a program of it without symbolic sizes; the 16 that were used last are kept."""
+    """A graph of any size of batch. ``compile`` makes a program of a graph without symbolic sizes, and without control flow; the 16 that were used last are kept."""
 
     def __init__(self, graph: Graph, compile: Callable[[Graph], Executable]) -> None:
         self.graph = graph
@@ -31,7 +33,8 @@ class PerShape(Executable):
             if program is None:
                 sizes = self.graph.sizes(dict(zip(self._names, shapes, strict=True)))
                 with collector.waiting():
-                    program = self._compile(sized(self.graph, sizes) if sizes else self.graph)
+                    graph = sized(self.graph, sizes) if sizes else self.graph
+                    program = Segments(graph, self._compile) if has_control_flow(graph) else self._compile(graph)
                 if len(self._programs) >= KEPT:
                     self._programs.pop(next(iter(self._programs)))
             self._programs[shapes] = program  # the one used last stands last

@@ -78,6 +78,8 @@ _OF_INTEGERS: dict[str, Callable[[Tensor], Tensor]] = {
     "isnan": lambda x: ops.not_equal(x, x),
     "isfinite": lambda x: ops.equal(x, x),
 }
+_ALONG_AXES = frozenset(["sum", "prod", "max", "min", "all", "any", "flip"])
+"""Ops that, along no axis, move and change nothing but the dtype."""
 _OF_BOOLEANS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "bitwise_and": ops.logical_and,
     "maximum": ops.logical_or,
@@ -136,6 +138,12 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
         return _OF_INTEGERS[name](first)
     if first.dtype == "bool" and name in _OF_BOOLEANS and inputs[1] is not None:
         return _OF_BOOLEANS[name](first, inputs[1])
+    if name in _ALONG_AXES and not node.attrs["axis"]:
+        return first if first.spec == out else ops.astype(first, out.dtype)
+    if name in ("arg_max", "arg_min") and first.dtype == "bool":
+        return rewriter.keep(node, [ops.astype(first, "int32")])[0]
+    if name == "arg_sort" and first.shape[node.attrs["axis"]] == 1:
+        return ops.zeros_like(first, dtype="int64")
     if name == "matmul" and inputs[1] is not None and 1 in (first.ndim, inputs[1].ndim):
         return _of_matrices(first, inputs[1], out)
     if name == "permute_dims" and node.attrs["axes"] == tuple(range(len(node.attrs["axes"]))):

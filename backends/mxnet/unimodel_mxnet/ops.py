@@ -256,8 +256,6 @@ def _(call: Call, x: Any) -> Any:
 @lower("sum", "prod", "max", "min", "all", "any")
 def _(call: Call, x: Any) -> Any:
     name, axes, dtype = call.node.op.name, call.attrs["axis"], call.out.dtype
-    if not axes:
-        return cast(x, dtype)
     if name == "sum" and dtype in FLOATS:
         return reshape(call, total(call, x, call.specs[0], axes), call.out.shape)
     extra = {"dtype": dtype} if dtype != call.specs[0].dtype else {}
@@ -290,8 +288,6 @@ def total(call: Call, x: Any, spec: TensorSpec, axes: Sequence[int]) -> Any:
 
 @lower("arg_max", "arg_min")
 def _(call: Call, x: Any) -> Any:
-    if call.specs[0].dtype == "bool":
-        x = cast(x, "int32")
     return getattr(internal, call.node.op.name.replace("_", ""))(x, axis=call.attrs["axis"], keepdims=call.attrs["keepdims"])
 
 
@@ -341,7 +337,7 @@ def _(call: Call, *arrays: Any) -> Any:
 
 @lower("flip")
 def _(call: Call, x: Any) -> Any:
-    return as_integers(lambda x: snp.flip(x, axis=call.attrs["axis"]), call.out, x) if call.attrs["axis"] else x
+    return as_integers(lambda x: snp.flip(x, axis=call.attrs["axis"]), call.out, x)
 
 
 @lower("pad_constant")
@@ -415,8 +411,6 @@ def _(call: Call, x: Any) -> Any:
         raise call.refuse("an order beside a symbolic size.", "trace the model for one batch size")
     axes = [*(i for i in range(len(shape)) if i != axis), axis]
     size, count = shape[axis], math.prod(shape[i] for i in axes[:-1])
-    if size == 1:
-        return call.build.literal(np.zeros(shape, "int64"))
     x = legacy(sym.BlockGrad, reshape(call, transpose(call, cast(x, "int32") if dtype == "bool" else x, shape, axes), (count, size)))
     nan = snp.isnan(x) if dtype in FLOATS else snp.not_equal(x, x)
     x = select(nan, internal.full(shape=(count, size), value=math.inf, dtype=dtype), x) if dtype in FLOATS else x

@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from unimodel.backend import Backend, Capability, CompileOptions, Executable, never, not_yet
-from unimodel.executables import PerShape, Segments, Together
+from unimodel.executables import PerShape, SetAside, Together
 from unimodel.graph import Graph
 from unimodel.plugins import hookimpl
-from unimodel.regions import has_control_flow
 from unimodel_mxnet import nn
 from unimodel_mxnet.arrays import MxnetStore, device_array, host_array
 from unimodel_mxnet.native import native_block
@@ -50,13 +49,10 @@ class MxnetBackend(Backend):
         graph, differentiation = prepared(self, graph, options or CompileOptions())
         self.check(graph.nodes)
 
-        def straight(graph: Graph) -> Executable:
-            return Program(self, graph, store, differentiation)
+        def program(graph: Graph) -> Executable:
+            return PerShape(graph, lambda part: SetAside(Program(self, part, store, differentiation)))
 
-        def whole(graph: Graph) -> Executable:
-            return PerShape(graph, (lambda graph: Segments(graph, straight)) if has_control_flow(graph) else straight)
-
-        executable = Together(graph, TOGETHER, whole) if differentiation == "core" and light(graph) else whole(graph)
+        executable = Together(graph, TOGETHER, program) if differentiation == "core" and light(graph) else program(graph)
         executable.differentiation = differentiation
         return executable
 

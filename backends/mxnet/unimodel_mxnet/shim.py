@@ -21,26 +21,6 @@ from unimodel.errors import PluginError
 
 
 @contextmanager
-def _numpy_bool() -> Iterator[None]:
-    if "bool" in vars(numpy):
-        yield
-        return
-    numpy.bool = bool  # type: ignore[attr-defined]  # the name MXNet looks for
-    try:
-        yield
-    finally:
-        del numpy.bool  # type: ignore[attr-defined]  # others test for its absence
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        for category in (DeprecationWarning, FutureWarning, SyntaxWarning):
-            warnings.filterwarnings("ignore", category=category, module=r"mxnet(\.|$)")
-        yield
-
-
-@contextmanager
 def environment(**variables: str) -> Iterator[None]:
     """These environment variables for a while; afterwards all are as before."""
     before = dict(os.environ)
@@ -54,18 +34,22 @@ def environment(**variables: str) -> Iterator[None]:
 
 
 @contextmanager
-def _fault_handler() -> Iterator[None]:
-    """Whatever handled segmentation faults before (Python's faulthandler, for one) handles them afterwards."""
-    if not sys.platform.startswith("linux"):
-        yield
-        return
-    process = ctypes.CDLL(None)
-    before = ctypes.create_string_buffer(1024)  # larger than any struct sigaction
-    process.sigaction(int(signal.SIGSEGV), None, before)
+def _without_a_trace() -> Iterator[None]:
+    """What an import of MXNet changes, put back; warnings about its age unsaid."""
+    lent, handler = "bool" not in vars(numpy), ctypes.create_string_buffer(1024)  # larger than any struct sigaction
+    sigaction = ctypes.CDLL(None).sigaction if sys.platform.startswith("linux") else lambda *_: 0
+    sigaction(int(signal.SIGSEGV), None, handler)  # Python's faulthandler, for one
+    if lent:
+        numpy.bool = bool  # type: ignore[attr-defined]  # the name MXNet looks for
     try:
-        yield
+        with environment(), warnings.catch_warnings():
+            for category in (DeprecationWarning, FutureWarning, SyntaxWarning):
+                warnings.filterwarnings("ignore", category=category, module=r"mxnet(\.|$)")
+            yield
     finally:
-        process.sigaction(int(signal.SIGSEGV), before, None)
+        if lent:
+            del numpy.bool  # type: ignore[attr-defined]  # others test for its absence
+        sigaction(int(signal.SIGSEGV), handler, None)
 
 
 def _import() -> Any:
@@ -76,7 +60,7 @@ def _import() -> Any:
             given=f"numpy {numpy.__version__}",
             remedy="use an environment with numpy<2 for the mxnet backend (pip install 'numpy<2'), or choose another backend",
         )
-    with _numpy_bool(), _quiet(), environment(), _fault_handler():
+    with _without_a_trace():
         import mxnet
     return mxnet
 

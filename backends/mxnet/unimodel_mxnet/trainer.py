@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import math
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -60,12 +59,11 @@ class Program(Executable):
         if not self._hasty:  # a program that looks after no NaN may put some into the state
             store.suspect.update(e.name for e, v in graph.updates if v.spec.is_float)
         self._bindings: dict[tuple[int, bool], Binding] = {}
-        self._latest: weakref.ref[Results] | None = None
-        self._lock = threading.Lock()  # one executor in two threads gives wrong numbers
 
-    def run(self, batch: Sequence[np.ndarray], scalars: Sequence[float]) -> Results:
-        with self._lock, self._guarded():
-            self._settle()
+    def run(self, batch: Sequence[np.ndarray], scalars: Sequence[float]) -> list[Any]:
+        with self._guarded():
+            for binding in self._bindings.values():
+                binding.wait()  # before arrays are written again, the run before is over
             numbers = self.host(scalars)
             hasty = self._hasty and self.store.suspect.isdisjoint(self._reads)
             binding = self._binding(hasty)
@@ -77,50 +75,24 @@ class Program(Executable):
             elif self._fallible:
                 binding.wait()
             binding.update(numbers)
-            results = Results(binding.results)
-            self._latest = weakref.ref(results)
-            return results
+            return binding.results
 
-    def read(self, handle: Results) -> list[np.ndarray]:
-        with self._lock:
-            if handle.failure is not None:
-                raise handle.failure
-            if handle.numbers is not None:
-                return [np.array(a) for a in handle.numbers]
-            with self._guarded():
-                return handle.fetch()
-
-    def _waiting(self) -> Results | None:
-        """The run before, if somebody still waits for its results."""
-        latest = self._latest() if self._latest is not None else None
-        return latest if latest is not None and latest.numbers is None else None
-
-    def _settle(self) -> None:
-        """Before arrays are written again: the run before is over, and its results are set aside."""
-        latest = self._waiting()
-        if latest is not None:
-            latest.numbers = latest.fetch()
-        for binding in self._bindings.values():
-            binding.wait()
+    def read(self, handle: list[Any]) -> list[np.ndarray]:
+        with self._guarded():
+            return [a.asnumpy() for a in handle]
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
         """After a failure an executor gives numbers that mean nothing, so all are dropped and bound anew; no state was written."""
         try:
             yield
-        except (UnimodelError, mx.MXNetError, IndexError, ValueError) as error:
-            failure = error
-            if not isinstance(error, UnimodelError):
-                source = self._fallible[0].source if len(self._fallible) == 1 else None
-                failure = BackendError("MXNet failed while running a step.", given=reason(error), remedy="the state is as before the step", source=source)
-            latest = self._waiting()
-            if latest is not None:
-                latest.failure = failure
-            self._latest = None
+        except UnimodelError:
             self._bindings.clear()
-            if failure is error:
-                raise
-            raise failure from error
+            raise
+        except (mx.MXNetError, IndexError, ValueError) as error:
+            self._bindings.clear()
+            source = self._fallible[0].source if len(self._fallible) == 1 else None
+            raise BackendError("MXNet failed while running a step.", given=reason(error), remedy="the state is as before the step", source=source) from error
 
     def _binding(self, hasty: bool) -> Binding:
         key = (self.store.version, hasty)
@@ -207,20 +179,6 @@ def bound(backend: Backend, stage: Stage, available: Mapping[Value, Any], hasty:
             executor.backward()
 
     return {**dict(zip(stage.results, outputs, strict=True)), **gradients}, run
-
-
-class Results:
-    """What a run will have computed: arrays of the executor until they are read, or until the next run needs them."""
-
-    __slots__ = ("__weakref__", "_arrays", "failure", "numbers")
-
-    def __init__(self, arrays: Sequence[Any]) -> None:
-        self._arrays = arrays
-        self.numbers: list[np.ndarray] | None = None
-        self.failure: UnimodelError | None = None
-
-    def fetch(self) -> list[np.ndarray]:
-        return [a.asnumpy() for a in self._arrays]
 
 
 _binding_lock = threading.Lock()
