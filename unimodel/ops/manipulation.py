@@ -264,7 +264,13 @@ def _canonical_pad(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
 
 
 @primitive(
-    canonical=_canonical_pad, samples=[Sample(normal(2, 3), ((0, 1), (2, 0))), Sample(normal(3), ((1, 1),), value=-1.5), Sample(normal(2, 3), ((0, 0), (0, 0)))]
+    canonical=_canonical_pad,
+    samples=[
+        Sample(normal(2, 3), ((0, 1), (2, 0))),
+        Sample(normal(3), ((1, 1),), value=-1.5),
+        Sample(normal(2, 3), ((0, 0), (0, 0))),
+        Sample(normal(2, 1, 2, 1, 1, 3, 1), ((1, 0), (0, 0), (0, 2), (1, 1), (0, 0), (2, 1), (0, 1)), value=1.5),
+    ],
 )
 def pad_constant(x: TensorSpec, widths: Any, value: float = 0.0) -> TensorSpec:
     """``x`` surrounded by a constant: (before, after) counts per dimension, none negative."""

@@ -140,8 +140,8 @@ def _(node: Any, x: Any, y: Any) -> Any:
 
 @lower("where")
 def _(node: Any, condition: Any, x: Any, y: Any) -> Any:
-    shapes, zero = [v.spec.shape for v in node.inputs], constant(0, x.dtype.name)
-    if x is zero and shapes[0] == shapes[2]:  # relu's gradient: Select takes a third of SelectV2's time, and wants equal shapes
+    # relu's gradient: Select takes a third of SelectV2's time, and wants equal shapes
+    if x is constant(0, x.dtype.name) and node.inputs[0].spec.shape == node.inputs[2].spec.shape:
         return raw.Select(condition=condition, x=raw.ZerosLike(x=y), y=y)
     return raw.SelectV2(condition=condition, t=x, e=y)
 

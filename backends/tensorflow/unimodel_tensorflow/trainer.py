@@ -76,9 +76,9 @@ def fast_path() -> Callable[[Any, bool, bool], Callable[[Arrays], Sequence[Any]]
         handle = running._handle
         attributes = running.function_call_options.as_attrs()
         config = tf.compat.v1.ConfigProto.FromString(attributes["config_proto"])
-        rewriting = config.graph_options.rewrite_options
-        rewriting.optimizers.extend(["constfold", "remap"])
-        rewriting.meta_optimizer_iterations = 1
+        config.graph_options.rewrite_options.MergeFrom(
+            type(config.graph_options.rewrite_options)(optimizers=["constfold", "remap"], meta_optimizer_iterations=1)
+        )
 
         def bind(concrete: Any, serial: bool, optimised: bool) -> Callable[[Arrays], Sequence[Any]]:
             executor = {"executor_type": "SINGLE_THREADED_EXECUTOR"} if serial else {}
