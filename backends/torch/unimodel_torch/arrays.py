@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,18 @@ from unimodel.backend import Store
 from unimodel.graph import Array
 
 DTYPES = {name: getattr(torch, name) for name in graph.DTYPES}
+
+
+@functools.cache
+def keep_memory() -> None:
+    """Lets memory that a step has given back stay with the process, for the next step.
+
+    glibc asks the system for each block of more than 128 KiB, and gives it back at once: pages that are mapped and cleared anew in each step. It learns from
+    what it sees: a block that is given back tells it that blocks of up to that size, 32 MiB at most, come and go. Nothing is written here, so nothing is used.
+
+    Source: https://man7.org/linux/man-pages/man3/mallopt.3.html, M_MMAP_THRESHOLD
+    """
+    torch.empty((1 << 25) - (1 << 16), dtype=torch.uint8)
 
 
 def to_torch(array: Array, device: str) -> torch.Tensor:

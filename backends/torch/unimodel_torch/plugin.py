@@ -10,7 +10,7 @@ import torch
 from unimodel.backend import Backend, Capability, CompileOptions, Store
 from unimodel.graph import Array, Graph
 from unimodel.plugins import hookimpl
-from unimodel_torch.arrays import TorchStore, to_numpy, to_torch
+from unimodel_torch.arrays import TorchStore, keep_memory, to_numpy, to_torch
 from unimodel_torch.model import native_module
 from unimodel_torch.ops import lower
 from unimodel_torch.trainer import TorchExecutable
@@ -49,6 +49,7 @@ class TorchBackend(Backend):
 
     def compile(self, graph: Graph, store: Store, options: CompileOptions | None = None) -> TorchExecutable:
         assert isinstance(store, TorchStore), "a store of this backend"
+        keep_memory()
         return TorchExecutable(self, graph, store, options or CompileOptions())
 
     def native(self, graph: Graph, store: Store, buffers: Collection[str] = ()) -> torch.nn.Module:
