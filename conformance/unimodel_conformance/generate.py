@@ -416,6 +416,8 @@ def _conv(d: Draws, name: str) -> Call:
     window = {"stride": g.stride, "padding": g.padding, "dilation": g.dilation, "groups": groups}
     if base == "conv":
         return [d.array(image), d.array(weight)], window
+    if base == "conv_gradients":
+        return [d.array(result), d.array(image), d.array(weight)], window
     if base == "conv_input_gradient":
         return [d.array(result), d.array(weight)], {"spatial": g.spatial, **window}
     return [d.array(image), d.array(result)], {"kernel": g.kernel, **window}
@@ -432,7 +434,7 @@ def _pool(d: Draws, name: str) -> Call:
 
 
 for _rank in (1, 2, 3):
-    generates(f"conv-{_rank}d", f"conv_input_gradient-{_rank}d", f"conv_weight_gradient-{_rank}d")(_conv)
+    generates(*(f"{name}-{_rank}d" for name in ("conv", "conv_gradients", "conv_input_gradient", "conv_weight_gradient")))(_conv)
     generates(f"max_pool-{_rank}d", f"avg_pool-{_rank}d")(_pool)
 
 

@@ -98,6 +98,12 @@ def _(x: Any, g: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, gro
     return result
 
 
+@truth("conv_gradients")
+def _(g: Any, x: Any, weight: Any, **window: Any) -> Any:
+    dx = TRUTH["conv_input_gradient"](g, weight, spatial=x.shape[2:], **window)
+    return dx, TRUTH["conv_weight_gradient"](x, g, kernel=weight.shape[2:], **window)
+
+
 # ------------------------------------------------------------------------------------------------------------------- pooling
 
 

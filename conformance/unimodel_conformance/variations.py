@@ -110,5 +110,5 @@ def all_of(calls: Sequence[Case], tensors: Sequence[Any], call: Callable[[Case, 
     return tuple(result for each in calls for result in call(each, tensors))
 
 
-CALLED = [n for n, op in catalogue.items() if op.samples and n in TRUTH and not n.endswith("_gradient")]
+CALLED = [n for n, op in catalogue.items() if op.samples and n in TRUTH and not n.endswith(("_gradient", "_gradients"))]
 """Ops that users call. The others are called by gradient rules alone, which hand them nothing else than what belongs together."""

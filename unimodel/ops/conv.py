@@ -28,6 +28,7 @@ __all__ = [
     "conv1d",
     "conv2d",
     "conv3d",
+    "conv_gradients",
     "conv_input_gradient",
     "conv_transpose",
     "conv_transpose1d",
@@ -100,8 +101,7 @@ def _conv_attrs(node: Application) -> dict[str, Any]:
 @conv.vjp
 def _(node: Application, g: Tensor) -> Any:
     x, weight = node.inputs
-    attrs = _conv_attrs(node)
-    return conv_input_gradient(g, weight, spatial=x.shape[2:], **attrs), conv_weight_gradient(x, g, kernel=weight.shape[2:], **attrs)
+    return conv_gradients(g, x, weight, **_conv_attrs(node))
 
 
 def _of_this(g: Tensor, spatial: Sequence[Size], kernel: Sequence[Size], attrs: Sequence[Any]) -> None:
@@ -170,6 +170,19 @@ def _(node: Application, h: Tensor) -> Any:
     x, g = node.inputs
     attrs = _conv_attrs(node)
     return conv_input_gradient(g, h, spatial=x.shape[2:], **attrs), conv(x, h, **attrs)
+
+
+@composite(
+    samples=[
+        Sample(normal(2, 4, 4, 3), normal(2, 3, 6, 5), normal(4, 3, 3, 3), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1),
+        Sample(normal(2, 6, 3, 3), normal(2, 4, 6, 6), normal(6, 2, 3, 3), stride=(2, 2), padding=((1, 1), (1, 1)), dilation=(1, 1), groups=2),
+        Sample(normal(1, 3, 3, 6), normal(1, 2, 7, 7), normal(3, 2, 3, 3), stride=(2, 1), padding=((1, 2), (0, 1)), dilation=(2, 1), groups=1),
+    ]
+)
+def conv_gradients(g: Tensor, x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int) -> tuple[Tensor, Tensor]:
+    """Both gradients of ``conv``, with respect to its input and to its weight, for kernels that share what the two need."""
+    attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return conv_input_gradient(g, weight, spatial=x.shape[2:], **attrs), conv_weight_gradient(x, g, kernel=weight.shape[2:], **attrs)
 
 
 def convolution(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:

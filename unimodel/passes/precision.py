@@ -45,7 +45,7 @@ PRECISIONS = {
     "bf16-true": Precision("float32", "bfloat16", throughout=True),
 }
 
-LOW = frozenset(["linear", "matmul", "bilinear", "conv", "conv_input_gradient", "conv_weight_gradient", "attention", "lstm", "gru", "rnn"])
+LOW = frozenset(["linear", "matmul", "bilinear", "conv", "conv_gradients", "conv_input_gradient", "conv_weight_gradient", "attention", "lstm", "gru", "rnn"])
 """Ops that take and give the low dtype."""
 
 AS_GIVEN = frozenset([

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from program import Variables, assert_same, program
-from unimodel_torch.trainer import LARGE
 
 import unimodel as um
 from unimodel import ops, plugins
@@ -139,12 +139,23 @@ def test_who_differentiates() -> None:
     assert program(attends, {}, [x], "torch", "core").executable.differentiation == "core"
     assert program(step, STATE, batch(3), "torch").executable.differentiation == "core"
 
-    def convolves(v: Variables, x: Any, w: Any) -> Any:
-        return um.value_and_grad(lambda: ops.conv2d(x, w).sum(), wrt=[w])[1]
 
-    for filters, expected in ((8, "core"), (LARGE // 64, "core"), (LARGE // 64 + 1, "native")):
-        found = program(convolves, {}, [np.ones((1, 64, 1, 1), "float32"), np.ones((filters, 64, 1, 1), "float32")], "torch").executable.differentiation
-        assert found == expected, f"{filters} filters of 64 numbers"
+def gradients_of(wanted: Sequence[int]) -> Callable[..., Any]:
+    def convolves(v: Variables, x: Any, w: Any) -> Any:
+        given = [x, w]
+        return um.value_and_grad(lambda: (ops.conv2d(x, w, stride=2, padding=1) ** 2).sum(), wrt=[given[i] for i in wanted])[1]
+
+    return convolves
+
+
+@pytest.mark.parametrize("wanted", [(0, 1), (0,), (1,)])
+def test_gradients_of_a_convolution_are_one_call(wanted: Sequence[int]) -> None:
+    """The kernel arranges what both need once; what nobody asks it does not compute."""
+    arrays = [RNG.standard_normal((2, 3, 6, 6)), RNG.standard_normal((4, 3, 3, 3))]
+    found = program(gradients_of(wanted), {}, arrays, "torch", "core")
+    assert_same(found(*arrays), program(gradients_of(wanted), {}, arrays, "numpy")(*arrays), 1e-12)
+    assert found.executable.source.count("convolution_backward.default(") == 1
+    assert str([0 in wanted, 1 in wanted, False]) in found.executable.source
 
 
 def test_devices() -> None:

@@ -72,10 +72,14 @@ class Recorder(GraphAppendingTracer):
 
 
 class Sized:
-    """A node as its lowering sees it: symbolic sizes in its attributes, and in ``shape``, that of its first result, are the program's own numbers."""
+    """A node as its lowering sees it: symbolic sizes in its attributes, and in ``shape``, that of its first result, are the program's own numbers.
 
-    def __init__(self, node: Node, resolve: Callable[[Any], Any]) -> None:
+    ``asked`` says which of its results somebody needs.
+    """
+
+    def __init__(self, node: Node, resolve: Callable[[Any], Any], asked: Sequence[bool]) -> None:
         self.node = node
+        self.asked = asked
         self.resolve = resolve
         self.attrs = {k: resolve(v) for k, v in node.attrs.items()}
 
@@ -205,7 +209,7 @@ class Writer:
 
     def lowered(self, node: Node, lowering: Callable[..., Any]) -> Any:
         """What a lowering makes of a node: lines of the program, or a constant where all it takes is constant."""
-        view = Sized(node, self.resolve)
+        view = Sized(node, self.resolve, [bool(v.users) or v in self.wanted for v in node.outputs])
         given = {i: (v, self.values[v]) for i, v in enumerate(node.inputs) if v is not None}
         full = any(v.spec.shape == node.outputs[0].spec.shape for v, found in given.values() if not isinstance(found, NUMBER))
         may = NUMBERS.get(node.op.name, ())

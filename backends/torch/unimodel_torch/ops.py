@@ -244,7 +244,7 @@ def _(node: Any, g: Any, weight: Any) -> Any:
     padding = _before(node) if _even(node) else [0] * _rank(node)
     spatial = [n + before + after for n, (before, after) in zip(a["spatial"], pairs, strict=True)]
     like = g.new_empty(()).expand((*node.shape[:2], *spatial))  # only its shape is used
-    dx = _backward(node, g, like, weight, padding, 0)
+    dx, _ = _backward(node, g, like, weight, padding, True, False)
     if _even(node):
         return dx
     return dx[(..., *(slice(before, before + n) for n, (before, _) in zip(a["spatial"], pairs, strict=True)))]
@@ -253,14 +253,20 @@ def _(node: Any, g: Any, weight: Any) -> Any:
 @lower("conv_weight_gradient")
 def _(node: Any, x: Any, g: Any) -> Any:
     x, padding = _padding(node, x)
-    return _backward(node, g, x, g.new_empty(()).expand(node.shape), padding, 1)
+    return _backward(node, g, x, g.new_empty(()).expand(node.shape), padding, False, True)[1]
 
 
-def _backward(node: Any, g: Any, x: Any, weight: Any, padding: list[int], which: int) -> Any:
+@lower("conv_gradients", when=_even)
+def _(node: Any, g: Any, x: Any, weight: Any) -> Any:
+    return _backward(node, g, x, weight, _before(node), *node.asked)
+
+
+def _backward(node: Any, g: Any, x: Any, weight: Any, padding: list[int], *asked: bool) -> tuple[Any, ...]:
+    """The gradients of a convolution with respect to its input and its weight, those that are asked."""
     a = node.attrs
-    asked = [which == 0, which == 1, False]
-    results = aten.convolution_backward.default(g, x, weight, None, a["stride"], padding, a["dilation"], False, [0] * _rank(node), a["groups"], asked)
-    return results[which]
+    mask = [*asked, False]
+    found = aten.convolution_backward.default(g, x, weight, None, a["stride"], padding, a["dilation"], False, [0] * _rank(node), a["groups"], mask)
+    return tuple(found[i] if wanted else None for i, wanted in enumerate(asked))
 
 
 # ----------------------------------------------------------------------------------------------------------- fused composites
@@ -403,7 +409,7 @@ lower(*RECURRENT, when=_states_alone)(_recurrent)
 
 # ------------------------------------------------------------------------------------------- where torch itself differentiates
 
-_GRADIENTS = frozenset(name for name in lower if name.endswith("_gradient") and catalogue[name].composite)
+_GRADIENTS = frozenset(name for name in lower if name.endswith(("_gradient", "_gradients")) and catalogue[name].composite)
 NOT_COMPILED = frozenset(["batch_norm_training"])
 """What TorchInductor does not know the kernel of."""
 

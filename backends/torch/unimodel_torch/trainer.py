@@ -6,7 +6,6 @@ Who differentiates is decided by ``differentiation``.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,26 +24,21 @@ from unimodel_torch.model import Compiled, Writer, lowers, lowers_for_autograd
 from unimodel_torch.ops import lower
 from unimodel_torch.optimizer import Updates, narrowed
 
-LARGE = 1 << 20
-"""From so many numbers in the filters of its convolutions on, torch differentiates a program."""
-
 
 def differentiation(graph: Graph, options: CompileOptions) -> str:
-    """Who differentiates a graph, where the options leave it open: core, unless a region holds attention or an LSTM that torch computes in one kernel, or large convolutions.
+    """Who differentiates a graph, where the options leave it open: core, unless a region holds attention or an LSTM that torch computes in one kernel.
 
     Core's gradients run in inference mode and without torch's autograd engine. A step against a hand-written loop, one thread, core and native: MLP
-    10-20-1, batch 32, 0.25 and 0.71; convolutions of 16 and 32 channels on 28 x 28, batch 32, 0.76 and 0.87, with batch norm 0.93 and 1.2; GPT 4 x 128,
-    batch 8 x 64, 1.07 and 0.96. There, rules take attention apart, and torch's kernel for its gradient is lost, with it the memory that it saves
-    (6 x 256, length 256: 320 MB and 180). LSTM 2 x 256, batch 16 x 64: 1.1 and 1.0, but GRU 0.9 and 1.0.
-    ResNet-18 on 32 x 32, batch 16: 1.29 and 1.06, because rules ask for a convolution's two gradients one by one, and torch arranges what they share twice.
+    10-20-1, batch 32, 0.25 and 0.71; convolutions of 16 and 32 channels on 28 x 28, batch 32, 0.76 and 0.87, with batch norm 0.93 and 1.2; ResNet-18 on
+    32 x 32, batch 16, 0.95 and 1.05; GPT 4 x 128, batch 8 x 64, 1.07 and 0.96. There, rules take attention apart, and torch's kernel for its gradient is
+    lost, with it the memory that it saves (6 x 256, length 256: 320 MB and 180). LSTM 2 x 256, batch 16 x 64: 1.1 and 1.0, but GRU 0.9 and 1.0.
     """
     if options.differentiation != "auto":
         return options.differentiation
     if options.compiler == "inductor":  # which fuses what rules take apart
         return "core"
-    inside = [n for region in graph.nodes if region.op is value_and_grad_op for n in every_node(region.attrs["body"])]
-    filters = sum(math.prod(n.specs[1].shape) for n in inside if n.op.name == "conv" and n.specs[1] is not None)  # type: ignore[misc]  # weights have no symbolic sizes
-    return "native" if filters > LARGE or any(n.op.name in ("attention", "lstm") and lower.accepts(n) for n in inside) else "core"
+    inside = (n for region in graph.nodes if region.op is value_and_grad_op for n in every_node(region.attrs["body"]))
+    return "native" if any(n.op.name in ("attention", "lstm") and lower.accepts(n) for n in inside) else "core"
 
 
 class TorchExecutable(Executable):
