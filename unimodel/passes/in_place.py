@@ -21,3 +21,16 @@ def in_place(graph: Graph) -> dict[Node, list[Value]]:
         if old and all(homes[new] == [value] and not new.users and new not in graph.outputs for new, value in zip(node.outputs, old, strict=True)):
             found[node] = old
     return found
+
+
+def subtracts(update: Node) -> bool:
+    """Whether an update leaves alone what has a gradient of 0: then, of a table whose rows were read, it need write no others."""
+    return update.op.name == "sgd_update" and len(update.outputs) == 1 and not update.attrs["weight_decay"]
+
+
+def by_rows(graph: Graph) -> dict[Node, Node]:
+    """The updates of tables that need write only the rows that were read, each with the ``take_gradient`` that would spread these over zeros for nobody else."""
+    spread = {n.outputs[0]: n for n in graph.nodes if n.op.name == "take_gradient" and n.attrs["axis"] == 0 and n.outputs[0].spec.ndim == 2}
+    wanted = {*graph.outputs, *(v for _, v in graph.updates)}
+    updates = [(n, n.inputs[1]) for n in graph.nodes if subtracts(n)]
+    return {n: spread[g] for n, g in updates if g in spread and g.users == [n] and g not in wanted}

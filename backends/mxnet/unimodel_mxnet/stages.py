@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from unimodel.graph import Graph, Node, Value
 from unimodel.op import value_and_grad_op
 from unimodel.passes.host import HostArithmetic
+from unimodel.passes.in_place import subtracts
 from unimodel.regions import active_values, reached_values
 
 
@@ -65,11 +66,6 @@ def stages(graph: Graph, host: HostArithmetic, kernels: Sequence[Node] = ()) -> 
     given = {e.value for e in graph.inputs} | set(host.results)
     found[-1].results += [v for v in wanted if v in given]
     return [s for s in found if s.results or s.loss is not None]
-
-
-def subtracts(update: Node) -> bool:
-    """Whether an update leaves alone what has a gradient of 0."""
-    return update.op.name == "sgd_update" and len(update.outputs) == 1 and not update.attrs["weight_decay"]
 
 
 def _region_stage(region: Node, before: list[Node], subtracted: Collection[Value | None]) -> Stage:

@@ -2,7 +2,7 @@
 
 Update nodes of the same kind wait until something needs their results, or the program ends, and are then carried out together, one ``torch._foreach`` call
 per operation, writing on the state's own tensors. That is right only where nobody still reads the old numbers: ``Updates`` knows who reads what, views
-included, and gives a kernel a copy to write on where somebody does.
+included, and gives a kernel a copy to write on where somebody does. Plain descent of a table whose rows were read writes these rows alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch.fx import Proxy
 
 from unimodel.graph import Graph, Node, Value
 from unimodel.passes import rewrite
+from unimodel.passes.in_place import by_rows
 from unimodel.passes.rewrite import Rewriter
 from unimodel.tracing import Tensor
 from unimodel_torch.model import Number, Writer
@@ -101,6 +102,11 @@ class Updates:
             for value in node.inputs:
                 if value is not None:
                     self.readers[self.roots.get(value, value)].append(node)
+        self.rows = by_rows(graph) if writer.device == "cpu" else {}  # elsewhere equal rows would be added up in any order
+        for node, spread in self.rows.items():
+            for value in spread.inputs:
+                assert value is not None, "take_gradient has two inputs"
+                self.readers[self.roots.get(value, value)].append(node)
         self.written: set[Node] = set()
         self.waiting: list[Node] = []
         self.late: set[Value | None] = set()
@@ -141,6 +147,10 @@ class Updates:
         """The lines of all waiting updates, one group of kernels for those that differ in nothing but their tensors."""
         groups: dict[Any, list[Node]] = defaultdict(list)
         for node in self.waiting:
+            if node in self.rows:
+                self.writer.tracer.source = node.source
+                self.descend(node, self.rows[node])
+                continue
             scalars = tuple(node.inputs[i] for i in SCALARS[node.op.name])
             given = tuple(v is None for v in node.inputs)
             groups[node.op.name, tuple(node.attrs.values()), scalars, given].append(node)
@@ -169,6 +179,17 @@ class Updates:
         for node in nodes:
             for value in node.outputs:
                 self.keep(value)
+
+    def descend(self, node: Node, spread: Node) -> None:
+        """Plain descent of the rows that were read; those read more than once are added to as often. The line that spreads them over zeros is taken back."""
+        rows, places = (self.writer.tensor(v) for v in spread.inputs if v is not None)
+        table, lr = self.target(node, 0), self.writer.values[node.inputs[2]]
+        table.index_add_(0, places.reshape(-1), rows.reshape(-1, node.outputs[0].spec.shape[1]), alpha=lr if node.attrs["maximize"] else -lr)
+        whole = self.writer.values[spread.outputs[0]]
+        if isinstance(whole, Proxy):
+            self.writer.program.erase_node(whole.node)
+        self.writer.values[node.outputs[0]] = table
+        self.keep(node.outputs[0])
 
     def target(self, node: Node, i: int) -> Any:
         """What a kernel writes on for an input: the state's own tensor, or a copy where somebody still needs the old numbers."""
