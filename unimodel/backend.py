@@ -264,6 +264,10 @@ class Backend(ABC):
                 source=source,
             )
 
+    def core_gradient(self, node: Node) -> bool:
+        """Whether a gradient is core's also where the framework differentiates: of elementwise ops and reductions that it differentiates wrongly, or not at all."""
+        return False
+
     def check(self, nodes: Iterable[Node]) -> None:
         """Refuse a prepared graph in which some op has no lowering, or that needs control flow where none is claimed, before anything runs."""
         nodes = list(nodes)
@@ -294,7 +298,7 @@ class Backend(ABC):
             self.require(Capability.NATIVE_DIFFERENTIATION, "differentiation='native'")
         elif way == "auto":
             way = "native" if self.gap(Capability.NATIVE_DIFFERENTIATION) is None else "core"
-        prepared = prepare(graph, self.lowerings.accepts, native_regions=way == "native")
+        prepared = prepare(graph, self.lowerings.accepts, native_regions=way == "native", core_gradient=self.core_gradient)
         self.check(prepared.nodes)
         return Interpreter(self, prepared, store, way)
 

@@ -24,13 +24,13 @@ def prepare(
     *,
     native_regions: bool = False,
     native_control: bool = False,
-    own: Callable[[Node], bool] = lambda node: False,
+    core_gradient: Callable[[Node], bool] = lambda node: False,
 ) -> Graph:
     """A graph of nodes that ``lowers`` accepts, and of control flow.
 
     With ``native_regions`` the outermost ``value_and_grad`` nodes stay, their bodies prepared, for a backend that differentiates itself; regions inside them
-    are expanded, and so are those with control flow inside unless the backend also differentiates that (``native_control``). Elementwise ops and reductions that are
-    ``own`` have core's gradient in there all the same. Without, core's differentiation expands all.
+    are expanded, and so are those with control flow inside unless the backend also differentiates that (``native_control``). Elementwise ops and reductions with
+    a ``core_gradient`` have core's in there all the same. Without, core's differentiation expands all.
     """
     graph = pool_before_relu(graph)
     if not native_regions:
@@ -42,7 +42,7 @@ def prepare(
             return rewriter.keep(node, inputs, with_bodies(node, differentiate)) if bodies(node) else None
         if has_control_flow(node.attrs["body"]) and (not native_control or any(n.op is while_loop_op for n in every_node(node.attrs["body"]))):
             return expand_region(rewriter, node, inputs)
-        body = straight_through(decompose(differentiate(node.attrs["body"]), kept), node.attrs["wrt"], own)
+        body = straight_through(decompose(differentiate(node.attrs["body"]), kept), node.attrs["wrt"], core_gradient)
         return rewriter.keep(node, inputs, {**node.attrs, "body": _simplest(decompose(body, kept))})
 
     def kept(node: Node) -> bool:

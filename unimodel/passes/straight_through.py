@@ -17,14 +17,14 @@ from unimodel.regions import active_values
 from unimodel.tracing import Tensor
 
 
-def straight_through(body: Graph, wrt: Iterable[int], own: Callable[[Node], bool]) -> Graph:
-    """A region's body in which the gradients of the elementwise ops and reductions that ``own`` says are core's."""
+def straight_through(body: Graph, wrt: Iterable[int], core_gradient: Callable[[Node], bool]) -> Graph:
+    """A region's body in which the gradients of the elementwise ops and reductions of which ``core_gradient`` holds are core's."""
     active = active_values(body, wrt)
-    if not any(own(n) for n in body.nodes):
+    if not any(core_gradient(n) for n in body.nodes):
         return body
 
     def visit(rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Tensor] | None:
-        if not own(node) or node.outputs[0] not in active:
+        if not core_gradient(node) or node.outputs[0] not in active:
             return None
         axes = node.attrs.get("axis")
         shape = node.outputs[0].spec.shape

@@ -1,7 +1,7 @@
 """Products and factorizations of matrices as MXNet symbols, lowered as ``ops`` says.
 
 Products go to the kernel that is fast for their shapes. MXNet's factorizations are used forwards only: their gradients are missing or silently zero, so core
-differentiates the programs that need them (``trainer.CORE_GRADIENT``).
+differentiates the programs that need them (``trainer.CORE_DIFFERENTIATES``).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import numpy as np
 
 from unimodel.backend import Backend, Capability, CompileOptions, Executable, never, not_yet
 from unimodel.executables import PerShape, SetAside, Together
-from unimodel.graph import Graph
+from unimodel.graph import Graph, Node
 from unimodel.plugins import hookimpl
 from unimodel_mxnet import nn
 from unimodel_mxnet.arrays import MxnetStore, device_array, host_array
@@ -17,6 +17,8 @@ from unimodel_mxnet.shim import mx
 from unimodel_mxnet.trainer import TOGETHER, Program, light, prepared
 
 RETIRED = "https://attic.apache.org/projects/mxnet.html"
+CORE_GRADIENT = frozenset(("maximum", "minimum", "max", "min", "prod", "erfinv", "lgamma"))
+"""Ops whose gradient MXNet lacks, has to float32's digits, or, where elements are equal, shares otherwise."""
 
 
 class MxnetBackend(Backend):
@@ -55,6 +57,13 @@ class MxnetBackend(Backend):
         executable = Together(graph, TOGETHER, program) if differentiation == "core" and light(graph) else program(graph)
         executable.differentiation = differentiation
         return executable
+
+    def core_gradient(self, node: Node) -> bool:
+        """Of powers MXNet's is NaN at exponents of 0 and at bases that are not positive, of erf a float32 constant."""
+        exponent = node.inputs[1] if node.op.name == "pow" else None
+        if exponent is not None:
+            return exponent.producer is None or exponent.producer.op.name != "constant"
+        return node.op.name in CORE_GRADIENT or (node.op.name == "erf" and node.outputs[0].spec.dtype == "float64")
 
     def native(self, graph: Graph, store: Any) -> Any:
         return native_block(self, graph, store)

@@ -19,7 +19,7 @@ import numpy as np
 
 from unimodel.backend import Backend, CompileOptions, Executable
 from unimodel.errors import BackendError, UnimodelError
-from unimodel.graph import Graph, Node, Value
+from unimodel.graph import Graph, Value
 from unimodel.op import value_and_grad_op
 from unimodel.passes import fuse_bias, prepare
 from unimodel.passes.empties import without_empties
@@ -199,18 +199,8 @@ HEAVY = frozenset(("conv", "lstm", "gru", "rnn"))
 """What MXNet differentiates faster than core does: with these in a region it is the one who does."""
 
 
-CORE_GRADIENT = frozenset(("cholesky_factor", "triangular_solve", "solve_square", "thin_qr", "eigen_symmetric", "thin_svd", "slogdet"))
+CORE_DIFFERENTIATES = frozenset(("cholesky_factor", "triangular_solve", "solve_square", "thin_qr", "eigen_symmetric", "thin_svd", "slogdet"))
 """Ops whose gradient MXNet lacks or has wrong (zeros without an error): programs that differentiate them are core's to differentiate."""
-OWN_GRADIENT = frozenset(("maximum", "minimum", "max", "min", "prod", "erfinv", "lgamma"))
-"""Ops whose gradient it lacks, has to float32's digits, or, where elements are equal, shares otherwise."""
-
-
-def own(node: Node) -> bool:
-    """Whether a gradient is core's where MXNet differentiates. Of powers it is NaN at exponents of 0 and at bases that are not positive, of erf a float32 constant."""
-    exponent = node.inputs[1] if node.op.name == "pow" else None
-    if exponent is not None:
-        return exponent.producer is None or exponent.producer.op.name != "constant"
-    return node.op.name in OWN_GRADIENT or (node.op.name == "erf" and node.outputs[0].spec.dtype == "float64")
 
 
 def small(graph: Graph) -> bool:
@@ -228,7 +218,9 @@ def prepared(backend: Backend, graph: Graph, options: CompileOptions) -> tuple[G
     regions = [n for n in graph.nodes if n.op is value_and_grad_op]
     heavy = not small(graph) or any(n.op.name in HEAVY for r in regions for n in r.attrs["body"].nodes)
     if regions and (options.differentiation == "native" or (options.differentiation == "auto" and heavy)):
-        native = prepare(graph, lambda node: node.op.name == "max_pool" or backend.lowerings.accepts(node), native_regions=True, own=own)
-        if not any(n.op.name in CORE_GRADIENT for r in native.nodes if r.op is value_and_grad_op for n in every_node(r.attrs["body"])):
+        native = prepare(
+            graph, lambda node: node.op.name == "max_pool" or backend.lowerings.accepts(node), native_regions=True, core_gradient=backend.core_gradient
+        )
+        if not any(n.op.name in CORE_DIFFERENTIATES for r in native.nodes if r.op is value_and_grad_op for n in every_node(r.attrs["body"])):
             return fuse_bias(native), "native"
     return fuse_bias(prepare(graph, backend.lowerings.accepts)), "core"

@@ -6,7 +6,6 @@ core's differentiation asks for, are autograd's own gradients of the forward one
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -71,19 +70,10 @@ def _broadcast(x: Any, shape: Sequence[int]) -> Any:
     return np.broadcast_to(np.reshape(x, (1,) * (len(shape) - x.ndim) + x.shape), shape)
 
 
-@lower("sum", "max", "min", "all", "any")
+@lower("sum", "prod", "max", "min", "all", "any")
 def _(node: Any, x: Any) -> Any:
-    dtype = {"dtype": node.outputs[0].spec.dtype} if node.op.name == "sum" else {}
+    dtype = {"dtype": node.outputs[0].spec.dtype} if node.op.name in ("sum", "prod") else {}
     return getattr(np, node.op.name)(x, axis=node.attrs["axis"], keepdims=node.attrs["keepdims"], **dtype)
-
-
-@lower("prod")
-def _(node: Any, x: Any) -> Any:
-    # one factor after the other: autograd's gradient of np.prod divides by the factors, which may be zero
-    for axis in node.attrs["axis"]:
-        factors = [x[(slice(None),) * axis + (slice(i, i + 1),)] for i in range(x.shape[axis])]
-        x = functools.reduce(np.multiply, factors, np.ones([1 if i == axis else n for i, n in enumerate(x.shape)], x.dtype))
-    return np.reshape(x, x.shape if node.attrs["keepdims"] else [n for i, n in enumerate(x.shape) if i not in node.attrs["axis"]])
 
 
 @lower("arg_max", "arg_min")

@@ -11,6 +11,7 @@ from autograd import make_vjp
 from autograd.tracer import getval
 
 from unimodel.backend import Backend, Capability, Gap, never
+from unimodel.graph import Node
 from unimodel.plugins import hookimpl
 from unimodel_autograd.ops import lower
 
@@ -40,6 +41,9 @@ class AutogradBackend(Backend):
 
     def scope(self) -> Any:
         return np.errstate(all="ignore")  # infinities and NaN are results here
+
+    def core_gradient(self, node: Node) -> bool:
+        return node.op.name == "prod"  # autograd's divides by the factors, which may be zero
 
     def value_and_grad(self, function: Callable[..., list[Any]], inputs: Sequence[Any], wrt: Sequence[int]) -> tuple[list[Any], list[Any]]:
         results: list[Any] = []
