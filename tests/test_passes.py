@@ -21,7 +21,9 @@ from unimodel.op import value_and_grad_op
 from unimodel.ops import catalogue
 from unimodel.ops.samples import Sample
 from unimodel.passes import SCALAR_ARITHMETIC, decompose, differentiate, fold, fuse_bias, prepare
+from unimodel.passes.empties import without_empties
 from unimodel.passes.in_place import in_place
+from unimodel.regions import active_values
 from unimodel.tracing import Variable, trace
 
 N = Dim.symbol("N")
@@ -488,3 +490,72 @@ def test_a_product_with_a_vector_is_one_of_matrices() -> None:
         graph = fold(traced(um.ops.matmul, x, y))
         assert all(v.spec.ndim > 1 for n in graph.nodes if n.op.name == "matmul" for v in n.inputs if v is not None)
         np.testing.assert_allclose(run(graph, [x, y])[0], x @ y)
+
+
+# ------------------------------------------------------------------------------------- gradients by core's rules, and tensors without elements
+
+OWN = ["maximum", "minimum", "max", "prod", "pow", "erf"]
+T = np.array([[0.0, 1.0, 1.0], [2.0, 0.0, 0.0]])
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_straight_through_gives_the_rules_gradients_and_lets_no_other_through(name: str) -> None:
+    """At ties, zeros and broadcasts, where frameworks' own gradients differ."""
+    ops = um.ops
+    call: dict[str, Callable[[Any, Any], Any]] = {
+        "max": lambda x, y: ops.max(x * y, axis=1) * 2.0,
+        "prod": lambda x, y: ops.prod(x + y, axis=(0,), keepdims=True),
+        "erf": lambda x, y: ops.erf(x) * y,
+    }
+    function = call.get(name, getattr(ops, name))
+    arrays = [T, np.array([1.0, 0.0, 1.0])]
+    graph = traced(lambda x, y: _loss_and_gradients(function, x, y), *arrays)
+    ((region,),) = ([n for n in graph.nodes if n.op is value_and_grad_op],)
+    prepared = prepare(graph, lambda node: not node.op.composite, native_regions=True, core_gradient=lambda node: node.op.name == name)
+    ((inside,),) = ([n for n in prepared.nodes if n.op is value_and_grad_op],)
+    body = inside.attrs["body"]
+    own = [n for n in body.nodes if n.op.name == name]
+    assert own and not any(v in active_values(body, inside.attrs["wrt"]) for n in own for v in n.outputs)
+    assert any(v in active_values(region.attrs["body"], region.attrs["wrt"]) for n in region.attrs["body"].nodes if n.op.name == name for v in n.outputs)
+    same(plain(prepared), plain(graph), arrays)
+
+
+def _loss_and_gradients(function: Callable[[Any, Any], Any], x: Any, y: Any) -> list[Any]:
+    value, gradients = um.value_and_grad(lambda: um.ops.sum(function(x, y) * 3.0), wrt=[x, y])
+    return [value, *gradients]
+
+
+def test_infinite_numbers_and_slopes_leave_the_value() -> None:
+    x = np.array([np.inf, -np.inf, 0.0, 4.0])
+    graph = traced(lambda x: _loss_and_gradients(lambda x, y: um.ops.maximum(um.ops.pow(x, y), 0.0), x, x * 0.0 + 0.5)[:2], x)
+    prepared = prepare(graph, lambda node: not node.op.composite, native_regions=True, core_gradient=lambda node: node.op.name in ("maximum", "pow"))
+    value, gradient = run(plain(prepared), [x])
+    assert np.array_equal(run(plain(graph), [x])[0], value, equal_nan=True)
+    assert np.isfinite(gradient[2:]).all()
+
+
+def test_what_comes_of_nothing_is_known() -> None:
+    ops = um.ops
+    empty, full = np.zeros((0, 3)), np.arange(6.0).reshape(2, 3)
+
+    def everything_of(x: Any, y: Any) -> list[Any]:
+        return [
+            ops.sum(x, axis=0), ops.prod(x), ops.any(x > 0.0, axis=0), ops.all(x > 0.0), ops.matmul(ops.permute_dims(x, (1, 0)), x), ops.concat([x, y, x]),
+            ops.pad(x, (0, 0, 1, 1), value=7.0), ops.exp(x) + 1.0, y * 2.0,
+        ]  # fmt: skip  # one a line would hide the list
+
+    graph = plain(traced(everything_of, empty, full))
+    found = without_empties(graph)
+    assert not any(0 in s.shape for n in found.nodes for s in n.specs if s is not None)
+    same(found, graph, [empty, full])
+    whole = plain(traced(lambda x: x + 1.0, full))
+    assert without_empties(whole) is whole
+
+
+def test_odd_cases_of_ops_are_plain_ones_of_others() -> None:
+    ops = um.ops
+    x = np.arange(6.0).reshape(1, 2, 3)
+    graph = plain(traced(lambda x: [ops.sum(x, axis=()), ops.max(x, axis=()), ops.any(x > 2.0, axis=()), ops.flip(x, axis=()), ops.argsort(x, axis=0)], x))
+    found = fold(graph)
+    assert not {"sum", "max", "any", "flip", "arg_sort"} & set(names(found))
+    same(found, graph, [x])

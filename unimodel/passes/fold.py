@@ -145,8 +145,6 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
         return _OF_BOOLEANS[name](first, inputs[1])
     if name in _ALONG_AXES and not node.attrs["axis"]:
         return first if first.spec == out else ops.astype(first, out.dtype)
-    if name in ("arg_max", "arg_min") and first.dtype == "bool":
-        return rewriter.keep(node, [ops.astype(first, "int32")])[0]
     if name == "arg_sort" and first.shape[node.attrs["axis"]] == 1:
         return ops.zeros_like(first, dtype="int64")
     if name == "matmul" and inputs[1] is not None and 1 in (first.ndim, inputs[1].ndim):

@@ -36,8 +36,9 @@ def straight_through(body: Graph, wrt: Iterable[int], core_gradient: Callable[[N
         gradients = by_rule(producer, Application(producer, stopped, [total]))([ops.ones_like(total)])
         for value, x, still, slope in zip(node.inputs, given, stopped, gradients, strict=False):
             if value in active and slope is not None:
-                # of an infinite number there is no difference, and 0 times an infinite slope is none: neither has a gradient
-                term = ops.where(ops.logical_and(ops.isfinite(x), ops.isfinite(slope)), (x - still) * slope, 0.0)
+                # of an infinite number there is no difference, and 0 times an infinite slope is no number: neither has a gradient
+                nothing, slope = ops.where(ops.isfinite(x), x - still, 0.0), ops.where(ops.isfinite(slope), slope, 0.0)
+                term = nothing * slope
                 total = total + (ops.reshape(ops.sum(term, axis=axes), shape) if axes is not None else term)
         return [total]
 
