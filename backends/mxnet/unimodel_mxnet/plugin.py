@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-
 from unimodel.backend import Backend, Capability, CompileOptions, Executable, never, not_yet
 from unimodel.executables import PerShape, SetAside, Together
 from unimodel.graph import Graph, Node
@@ -38,11 +36,8 @@ class MxnetBackend(Backend):
     def framework_version(cls) -> str:
         return str(mx.__version__)
 
-    def from_numpy(self, array: np.ndarray) -> Any:
-        return device_array(array)
-
-    def to_numpy(self, array: Any) -> np.ndarray:
-        return host_array(array)
+    from_numpy = staticmethod(device_array)
+    to_numpy = staticmethod(host_array)
 
     def store(self, arrays: Any) -> MxnetStore:
         return MxnetStore(self, arrays)

@@ -108,31 +108,25 @@ class Binding:
     def __init__(self, program: Program, hasty: bool) -> None:
         graph = program.graph
         state = {e.value: program.store.arrays[e.name] for e in graph.of_kind("state")}
-        self._arrays: dict[Value, Any] = dict(state)
-        self._batch = [self._cell(e.value) for e in graph.of_kind("batch")]
-        self._numbers = [self._cell(v) for v in program.host.results]
+        cells = {v: shared_array(v.spec) for v in (*(e.value for e in graph.of_kind("batch")), *program.host.results)}
+        self._cells = [host for host, _ in cells.values()]
+        arrays: dict[Value, Any] = state | {v: array for v, (_, array) in cells.items()}
         self._stages, self._pending = [], []
         for stage in program.stages:
-            made, run = bound(program.backend, stage, {**self._arrays, **{inner: self._arrays[outer] for inner, outer, _ in stage.wrt}}, hasty)
-            self._arrays.update(made)  # a copy, where a result is an input
+            made, run = bound(program.backend, stage, {**arrays, **{inner: arrays[outer] for inner, outer, _ in stage.wrt}}, hasty)
+            arrays.update(made)  # a copy, where a result is an input
             self._pending += made.values()
             self._stages.append(run)
-        self._witnesses = [self._arrays[v] for s in program.stages for _, _, v in s.wrt]
-        self.results = [self._arrays[v] for v in graph.outputs]
+        self._witnesses = [arrays[v] for s in program.stages for _, _, v in s.wrt]
+        self.results = [arrays[v] for v in graph.outputs]
         done = {v for n in program.kernels for v in n.outputs}
-        self._kernels = [kernel(n, self._arrays[n.inputs[1]], state, program.host.results) for n in program.kernels]
-        self._copies = Copies([(self._arrays[v], state[e.value]) for e, v in graph.updates if v not in done])
-
-    def _cell(self, value: Value) -> np.ndarray:
-        host, self._arrays[value] = shared_array(value.spec)
-        return host
+        self._kernels = [kernel(n, arrays[n.inputs[1]], state, program.host.results) for n in program.kernels]
+        self._copies = Copies([(arrays[v], state[e.value]) for e, v in graph.updates if v not in done])
 
     def compute(self, batch: Sequence[np.ndarray], numbers: Sequence[float]) -> None:
         """Everything but the updates: until those, a run can be given up."""
-        for cell, array in zip(self._batch, batch, strict=True):
-            cell[...] = array
-        for cell, number in zip(self._numbers, numbers, strict=True):
-            cell[...] = number
+        for cell, given in zip(self._cells, (*batch, *numbers), strict=True):
+            cell[...] = given
         for run in self._stages:
             run()
 
