@@ -14,6 +14,7 @@ from unimodel.passes.sizes import sized
 from unimodel.regions import has_control_flow
 
 KEPT = 16
+Shapes = tuple[tuple[int, ...], ...]
 
 
 class PerShape(Executable):
@@ -24,10 +25,18 @@ class PerShape(Executable):
         self._compile = compile
         self._names = [e.name for e in graph.of_kind("batch")]
         self._lock = threading.Lock()
-        self._programs: dict[tuple[tuple[int, ...], ...], Executable] = {}
+        self._programs: dict[Shapes, Executable] = {}
+        self._latest: tuple[Shapes | None, Any] = None, None
 
     def run(self, batch: Sequence[Array], scalars: Sequence[float]) -> Any:
         shapes = tuple([a.shape for a in batch])
+        used, program = self._latest  # one tuple, so that threads see shapes and program that belong together
+        if used != shapes:
+            program = self._program(shapes)
+            self._latest = shapes, program
+        return program, program.run(batch, scalars)
+
+    def _program(self, shapes: Shapes) -> Executable:
         with self._lock:
             program = self._programs.pop(shapes, None)
             if program is None:
@@ -38,7 +47,7 @@ class PerShape(Executable):
                 if len(self._programs) >= KEPT:
                     self._programs.pop(next(iter(self._programs)))
             self._programs[shapes] = program  # the one used last stands last
-        return program, program.run(batch, scalars)
+            return program
 
     def read(self, handle: Any) -> list[Array]:
         program, inner = handle
