@@ -97,10 +97,11 @@ class Looping(um.Model):
         return self.leave(self.drop(h)) + ops.mean(stack) + ops.stop_gradient(count)
 
 
-def trained(model: Callable[[], um.Model], backend: str) -> um.Trainer:
+def trained(model: Callable[[], um.Model], backend: str) -> tuple[um.Trainer, list[float]]:
+    """The trainer after two epochs, and their losses."""
     trainer = um.Trainer(model(), um.losses.MSELoss(), um.optim.AdamW(lr=0.02), backend=backend, precision="float64", seed=3)
-    trainer.fit((X, Y), batch_size=4, epochs=2, shuffle=False, verbose=False)  # 10 batches: two calls of four, one alone, one of another size
-    return trainer
+    history = trainer.fit((X, Y), batch_size=4, epochs=2, shuffle=False, verbose=False)  # 10 batches: two calls of four, one alone, one of another size
+    return trainer, history.history["loss"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,8 @@ def trained(model: Callable[[], um.Model], backend: str) -> um.Trainer:
 )  # between segments arrays are laid out anew, and NumPy's products round by layout
 @pytest.mark.usefixtures("rigid")
 def test_training_is_the_same(model: Callable[[], um.Model], error: float) -> None:
-    one, other = trained(model, "numpy"), trained(model, "rigid")
+    (one, wanted), (other, losses) = trained(model, "numpy"), trained(model, "rigid")
+    np.testing.assert_allclose(losses, wanted, error, error)
     assert Rigid.made and Rigid.runs
     for name, array in one.model.state_dict().items():
         np.testing.assert_allclose(other.model.state_dict()[name], array, error, error, err_msg=name)

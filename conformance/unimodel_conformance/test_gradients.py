@@ -6,6 +6,7 @@ which ``test_ops.py`` holds against truth. Where a function has a kink, the ops'
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -189,6 +190,7 @@ KINKS: dict[str, tuple[Callable[..., Any], list[Any], list[Any]]] = {
     "take": (lambda x: ops.take(x, np.array([0, 2, 2, 2])), [[1.0, 2.0, 3.0]], [[1.0, 0.0, 3.0]]),
     "embedding": (lambda w: ops.embedding(np.array([[0, 1], [1, 1]]), w, padding_idx=0), [[[1.0], [2.0], [3.0]]], [[[0.0], [3.0], [0.0]]]),
     "pow": (lambda x: x**2 + x**3 + ops.pow(x, 0), [[-2.0, 0.0, 3.0]], [[8.0, 0.0, 33.0]]),
+    "powers": (lambda x, y: x**y, [[0.0, -1.0, -2.0, 0.0, 2.0, 1.0], [0.0, 2.0, 3.0, 2.0, 0.0, 1.0]], [[0.0, -2.0, 12.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0, math.log(2.0), 0.0]]),
     "broadcast": (lambda x, y: x * y, [[[1.0], [2.0]], [1.0, 2.0, 3.0]], [[[6.0], [6.0]], [3.0, 3.0, 3.0]]),
     "cast": (lambda x: ops.astype(ops.astype(x, "float32"), "float64") * x, [[1.0, 2.0]], [[2.0, 4.0]]),
     "gaussian_nll": (lambda v: ops.gaussian_nll(v * 0.0, v * 0.0 + 1.0, v, eps=0.3), [[0.1, 0.5, 2.0]], [[-3.888888888888889, -1.0, 0.125]]),

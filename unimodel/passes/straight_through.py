@@ -43,3 +43,9 @@ def straight_through(body: Graph, wrt: Iterable[int], core_gradient: Callable[[N
         return [total]
 
     return rewrite(body, visit)
+
+
+def varying_power(node: Node) -> bool:
+    """Whether a node is a power with an exponent that is no constant: what frameworks make of its gradient at bases that are not positive is their own, and often NaN."""
+    exponent = node.inputs[1] if node.op is ops.pow else None
+    return exponent is not None and (exponent.producer is None or exponent.producer.op is not ops.constant)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from unimodel.backend import Backend, Capability, CompileOptions, Executable, never, not_yet
 from unimodel.executables import PerShape, SetAside, Together
 from unimodel.graph import Graph, Node
+from unimodel.passes.straight_through import varying_power
 from unimodel.plugins import hookimpl
 from unimodel_mxnet import nn
 from unimodel_mxnet.arrays import MxnetStore, device_array, host_array
@@ -54,11 +55,8 @@ class MxnetBackend(Backend):
         return executable
 
     def core_gradient(self, node: Node) -> bool:
-        """Of powers MXNet's is NaN at exponents of 0 and at bases that are not positive, of erf a float32 constant."""
-        exponent = node.inputs[1] if node.op.name == "pow" else None
-        if exponent is not None:
-            return exponent.producer is None or exponent.producer.op.name != "constant"
-        return node.op.name in CORE_GRADIENT or (node.op.name == "erf" and node.outputs[0].spec.dtype == "float64")
+        """Of erf MXNet's has a float32 constant."""
+        return node.op.name in CORE_GRADIENT or varying_power(node) or (node.op.name == "erf" and node.outputs[0].spec.dtype == "float64")
 
     def native(self, graph: Graph, store: Any) -> Any:
         return native_block(self, graph, store)

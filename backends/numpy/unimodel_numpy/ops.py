@@ -23,26 +23,24 @@ lower.calls(
     thin_svd=lambda x: np.linalg.svd(x, full_matrices=False),
 )  # fmt: skip  # a table reads better in rows
 
-
-@lower("constant")
-def _(node: Any) -> Any:
-    return literal(node)
-
-
-@lower("extent")
-def _(node: Any) -> Any:
-    return np.asarray(node.attrs["dim"], node.attrs["dtype"])
+lower("constant")(literal)
+lower("extent")(lambda node: np.asarray(node.attrs["dim"], node.attrs["dtype"]))
+lower("cast")(lambda node, x: x.astype(node.attrs["dtype"]))
+lower("cumulative_sum")(lambda node, x: np.cumsum(x, axis=node.attrs["axis"], dtype=node.outputs[0].spec.dtype))
+lower("reshape")(lambda node, x: np.reshape(x, node.attrs["shape"]))
+lower("permute_dims")(lambda node, x: np.transpose(x, node.attrs["axes"]))
+lower("broadcast_to")(lambda node, x: np.broadcast_to(x, node.attrs["shape"]))
+lower("concat")(lambda node, *arrays: np.concatenate(arrays, axis=node.attrs["axis"]))
+lower("flip")(lambda node, x: np.flip(x, node.attrs["axis"]))
+lower("triangular_solve")(lambda node, a, b: np.linalg.solve(np.triu(a) if node.attrs["upper"] else np.tril(a), b))
+lower("take")(lambda node, x, indices: np.take(x, indices, axis=node.attrs["axis"]))
+lower("take_along_axis")(lambda node, x, indices: np.take_along_axis(x, indices, axis=node.attrs["axis"]))
 
 
 @lower("iota")
 def _(node: Any) -> Any:
     a = node.attrs
     return np.arange(a["start"], a["stop"], a["step"]).astype(a["dtype"])
-
-
-@lower("cast")
-def _(node: Any, x: Any) -> Any:
-    return x.astype(node.attrs["dtype"])
 
 
 @lower("sigmoid")
@@ -68,44 +66,13 @@ def _(node: Any, x: Any) -> Any:
 
 @lower("sum", "prod", "max", "min", "all", "any")
 def _(node: Any, x: Any) -> Any:
-    reduce = getattr(np, {"max": "max", "min": "min"}.get(node.op.name, node.op.name))
-    return np.asarray(reduce(x, axis=node.attrs["axis"], keepdims=node.attrs["keepdims"]), node.outputs[0].spec.dtype)
+    return np.asarray(getattr(np, node.op.name)(x, axis=node.attrs["axis"], keepdims=node.attrs["keepdims"]), node.outputs[0].spec.dtype)
 
 
 @lower("arg_max", "arg_min")
 def _(node: Any, x: Any) -> Any:
     find = np.argmax if node.op.name == "arg_max" else np.argmin
     return find(x, axis=node.attrs["axis"], keepdims=node.attrs["keepdims"])
-
-
-@lower("cumulative_sum")
-def _(node: Any, x: Any) -> Any:
-    return np.cumsum(x, axis=node.attrs["axis"], dtype=node.outputs[0].spec.dtype)
-
-
-@lower("reshape")
-def _(node: Any, x: Any) -> Any:
-    return np.reshape(x, node.attrs["shape"])
-
-
-@lower("permute_dims")
-def _(node: Any, x: Any) -> Any:
-    return np.transpose(x, node.attrs["axes"])
-
-
-@lower("broadcast_to")
-def _(node: Any, x: Any) -> Any:
-    return np.broadcast_to(x, node.attrs["shape"])
-
-
-@lower("concat")
-def _(node: Any, *arrays: Any) -> Any:
-    return np.concatenate(arrays, axis=node.attrs["axis"])
-
-
-@lower("flip")
-def _(node: Any, x: Any) -> Any:
-    return np.flip(x, node.attrs["axis"])
 
 
 @lower("pad_constant")
@@ -119,16 +86,6 @@ def _(node: Any, x: Any) -> Any:
     return x[tuple(slice(*bounds) for bounds in zip(a["start"], a["stop"], a["step"], strict=True))]
 
 
-@lower("triangular_solve")
-def _(node: Any, a: Any, b: Any) -> Any:
-    return np.linalg.solve(np.triu(a) if node.attrs["upper"] else np.tril(a), b)
-
-
-@lower("take")
-def _(node: Any, x: Any, indices: Any) -> Any:
-    return np.take(x, indices, axis=node.attrs["axis"])
-
-
 @lower("take_gradient")
 def _(node: Any, g: Any, indices: Any) -> Any:
     axis = node.attrs["axis"]
@@ -136,11 +93,6 @@ def _(node: Any, g: Any, indices: Any) -> Any:
     total = np.zeros((node.attrs["size"], *moved.shape[1:]), g.dtype)
     np.add.at(total, indices.reshape(-1), moved)
     return np.moveaxis(total, 0, axis)
-
-
-@lower("take_along_axis")
-def _(node: Any, x: Any, indices: Any) -> Any:
-    return np.take_along_axis(x, indices, axis=node.attrs["axis"])
 
 
 @lower("take_along_axis_gradient")

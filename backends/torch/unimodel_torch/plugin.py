@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import torch
 
 from unimodel.backend import Backend, Capability, CompileOptions, Store
-from unimodel.graph import Array, Graph
+from unimodel.graph import Array, Graph, Node
+from unimodel.passes.straight_through import varying_power
 from unimodel.plugins import hookimpl
 from unimodel_torch.arrays import TorchStore, keep_memory, to_numpy, to_torch
 from unimodel_torch.model import native_module
@@ -46,6 +47,9 @@ class TorchBackend(Backend):
 
     def store(self, arrays: Mapping[str, Array]) -> TorchStore:
         return TorchStore(self, arrays)
+
+    def core_gradient(self, node: Node) -> bool:
+        return varying_power(node)
 
     def compile(self, graph: Graph, store: Store, options: CompileOptions | None = None) -> TorchExecutable:
         assert isinstance(store, TorchStore), "a store of this backend"

@@ -49,7 +49,7 @@ class TorchExecutable(Executable):
         self.differentiation = differentiation(graph, options)
         native = self.differentiation == "native" and any(n.op is value_and_grad_op for n in graph.nodes)
         accepts = lowers_for_autograd if native else lowers_for_inductor if self.compiler == "inductor" else lowers
-        prepared = narrowed(fuse_bias(prepare(graph, accepts, native_regions=native, native_control=True)))
+        prepared = narrowed(fuse_bias(prepare(graph, accepts, native_regions=native, native_control=True, core_gradient=backend.core_gradient)))
         backend.check(prepared.nodes)
         self.dtypes = [np.dtype(e.spec.dtype) for e in prepared.of_kind("batch")]
         self.front: Front | None = None
