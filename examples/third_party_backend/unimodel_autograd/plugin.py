@@ -12,6 +12,7 @@ from autograd.tracer import getval
 
 from unimodel.backend import Backend, Capability, Gap, never
 from unimodel.graph import Node
+from unimodel.passes.straight_through import varying_power
 from unimodel.plugins import hookimpl
 from unimodel_autograd.ops import lower
 
@@ -43,7 +44,8 @@ class AutogradBackend(Backend):
         return np.errstate(all="ignore")  # infinities and NaN are results here
 
     def core_gradient(self, node: Node) -> bool:
-        return node.op.name == "prod"  # autograd's divides by the factors, which may be zero
+        """Of products autograd's divides by the factors, which may be zero; of powers it is NaN where the base is negative."""
+        return node.op.name == "prod" or varying_power(node)
 
     def value_and_grad(self, function: Callable[..., list[Any]], inputs: Sequence[Any], wrt: Sequence[int]) -> tuple[list[Any], list[Any]]:
         results: list[Any] = []
