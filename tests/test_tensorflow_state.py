@@ -106,3 +106,37 @@ def test_relu_keeps_nan(shape: tuple[int, ...]) -> None:
     for layer in layers:
         found = um.Trainer(nn.Sequential(layer, nn.ReLU()), backend="tensorflow").predict(x)
         assert [bool(np.isnan(sample).any()) for sample in found] == [False, True, False, False], type(layer).__name__
+
+
+def test_state_kept_in_bfloat16_is_widened_one_piece_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left alone, TensorFlow would widen all weights and moments when a step begins, and hold them until their turn."""
+    from unimodel_tensorflow.trainer import Program
+
+    made: list[Program] = []
+    init = Program.__init__
+    monkeypatch.setattr(Program, "__init__", lambda self, *given: (init(self, *given), made.append(self))[0])
+    model = nn.Sequential(nn.Linear(256, 256), nn.Linear(256, 3))
+    trained = um.Trainer(model, um.losses.CrossEntropyLoss(), um.optim.Adam(), backend="tensorflow", precision="bf16-true")
+    x = RNG.standard_normal((4, 256)).astype("float32")
+    trained.train_step((x, Y))
+    casts = [op for op in made[0]._first.concrete.graph.get_operations() if op.type == "Cast" and op.inputs[0].op.type == "ReadVariableOp"]
+    assert len(casts) >= 12, "two weights and two biases, each with two moments"
+    waited_for = {op.control_inputs[0].name for op in casts if op.control_inputs}
+    assert len(waited_for) >= 9, "at most one piece is free to go at once"
+    assert {v.dtype.name for v in made[0]._variables} == {"bfloat16"}
+    native, found = trained.native(), trained.predict(x)
+    assert {v.dtype.name for v in native.variables} == {"bfloat16"}
+    np.testing.assert_allclose(native(x).numpy().astype("float32"), found, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16-true"])
+def test_filters_come_back_in_cores_order(precision: str) -> None:
+    """Also those kept in bfloat16, and written again."""
+    model = Net()
+    trained = um.Trainer(model, um.losses.CrossEntropyLoss(), um.optim.SGD(lr=0.0), backend="tensorflow", precision=precision)
+    before = model.first.weight.data.copy()
+    trained.train_step((X.astype("float32"), Y))
+    np.testing.assert_allclose(model.first.weight.data, before, rtol=2**-8)
+    model.first.weight.data = before * 2.0
+    trained.train_step((X.astype("float32"), Y))
+    np.testing.assert_allclose(model.first.weight.data, before * 2.0, rtol=2**-8)

@@ -84,6 +84,8 @@ class VariableStore(Store):
     The first program that uses a variable decides; ``read`` and ``write`` speak core's order always.
     """
 
+    keeps = ("bfloat16",)
+
     def __init__(self, backend: Backend, arrays: Mapping[str, np.ndarray]) -> None:
         self.filters: set[str] = set()
         self._settled: set[str] = set()
@@ -93,19 +95,25 @@ class VariableStore(Store):
         """The variables of a program, which keeps them from now on. Those named in ``filters`` are better held as such."""
         for name in names:
             if name in filters and name not in self._settled:
-                array = self.read(name)
+                array, dtype = self.read(name), self.arrays[name].dtype.name
                 del self.arrays[name]
                 self.filters.add(name)
-                self.write(name, array)
+                self.write_as(name, array, dtype)
         self._settled.update(names)
         return [self.arrays[name] for name in names]
 
     def read(self, name: str) -> np.ndarray:
         array = self.arrays[name].numpy()
+        array = array.astype("float32") if self.arrays[name].dtype == tf.bfloat16 else array
         return np.array(array.transpose(weight_axes(array.ndim)) if name in self.filters else array, order="C")
+
+    def write_as(self, name: str, array: np.ndarray, dtype: str) -> None:
+        self.write(name, array.astype(tf.as_dtype(dtype).as_numpy_dtype))
 
     def write(self, name: str, array: np.ndarray) -> None:
         found = self.arrays.get(name)
+        if found is not None and found.dtype == tf.bfloat16 and array.dtype.kind == "f":
+            array = array.astype(found.dtype.as_numpy_dtype)
         array = array.transpose(filters_axes(array.ndim)) if name in self.filters else array
         with tf.init_scope(), tf.device(CPU):
             if found is None:

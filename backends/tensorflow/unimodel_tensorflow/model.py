@@ -19,7 +19,7 @@ from unimodel_tensorflow.arrays import CPU, filters_axes, tf, weight_axes
 from unimodel_tensorflow.control import control, open_shape
 from unimodel_tensorflow.images import lower
 from unimodel_tensorflow.kernels import raw
-from unimodel_tensorflow.ops import constant, transpose
+from unimodel_tensorflow.ops import cast, constant, transpose
 
 CORE_GRADIENT = frozenset(
     ["maximum", "minimum", "pow", "prod", "floor_divide", "conv", "conv_input_gradient", "conv_weight_gradient"]
@@ -127,6 +127,7 @@ class Writer:
         self.journal = journal
         self.functions = functions
         """The functions that the one being traced calls, which must live as long."""
+        self.latest: list[Any] = []
         self._sizes: dict[Dim, Any] = {}
 
     def inside(self, sizes: Mapping[str, Any]) -> Writer:
@@ -175,6 +176,8 @@ class Writer:
                 results = control(self, node)
             elif node.op.name == "permute_dims":  # mostly for a matrix product, which transposes by itself
                 results = (functools.partial(self.transposed, node),)
+            elif node.op.name == "cast" and node.inputs[0].producer is None and node.inputs[0] not in self.held and node.inputs[0].spec.dtype == "bfloat16":
+                results = (functools.partial(self.widened, node),)
             else:
                 by_rule, filters = native and node.op.name in CORE_GRADIENT, not native and self._among_filters(node)
                 unread = () if by_rule else UNREAD.get(node.op.name, ())
@@ -192,10 +195,16 @@ class Writer:
                         raise BackendError(
                             f"tensorflow failed to build {node.op.name}.", given=f"{node!r}: {type(error).__name__}: {error}", source=node.source
                         ) from error
+                self.latest = [r for r in results if not callable(r)][:1] or self.latest
             self.values.update(zip(node.outputs, results, strict=True))
 
     def transposed(self, node: Node) -> Any:
         return transpose(self.tensor(node.inputs[0]), node.attrs["axes"])
+
+    def widened(self, node: Node) -> Any:
+        """State kept in bfloat16, widened when whoever reads it is at hand: left alone, TensorFlow widens all state at the start of a step."""
+        with tf.control_dependencies(self.latest):
+            return cast(self.tensor(node.inputs[0]), node.attrs["dtype"])
 
     def lowered(self, node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         result = lower[node.op.name](View(node, self), *inputs)
@@ -287,7 +296,7 @@ def native_module(graph: Graph, store: Store) -> Any:
             return outputs[0] if len(outputs) == 1 else outputs
 
     with tf.init_scope(), tf.device(CPU):
-        variables = {e.value: tf.Variable(store.read(e.name), trainable=e.spec.is_float, name=e.name) for e in forward.of_kind("state")}
+        variables = {e.value: tf.Variable(tf.cast(store.read(e.name), e.spec.dtype), e.spec.is_float, name=e.name) for e in forward.of_kind("state")}
     root = Native()
     for entry in forward.of_kind("state"):
         *path, last = entry.name.split(".")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,20 @@ BINARY = {
     "maximum": raw.Maximum, "minimum": raw.Minimum, "less": raw.Less, "less_equal": raw.LessEqual, "greater": raw.Greater, "greater_equal": raw.GreaterEqual,
 }  # fmt: skip  # a table reads better in rows
 
+WITH_ATTRIBUTES: dict[str, Callable[..., Any]] = {
+    "extent": lambda node: cast(number(node.attrs["dim"]), node.attrs["dtype"]),
+    "cast": lambda node, x: cast(x, node.attrs["dtype"]),
+    "reshape": lambda node, x: reshape(x, node.attrs["shape"]),
+    "permute_dims": lambda node, x: transpose(x, node.attrs["axes"]),
+    "broadcast_to": lambda node, x: raw.BroadcastTo(input=x, shape=shape_tensor(node.attrs["shape"])),
+    "flip": lambda node, x: raw.ReverseV2(tensor=x, axis=constant(node.attrs["axis"], "int32")),
+    "cumulative_sum": lambda node, x: raw.Cumsum(x=cast(x, node.outputs[0].spec.dtype), axis=constant(node.attrs["axis"], "int32")),
+    "take": lambda node, x, indices: raw.GatherV2(params=x, indices=indices, axis=constant(node.attrs["axis"], "int32")),
+    "triangular_solve": lambda node, a, b: raw.MatrixTriangularSolve(matrix=a, rhs=b, lower=not node.attrs["upper"]),
+}
+
+for _name, _lowering in WITH_ATTRIBUTES.items():
+    lower(_name)(_lowering)
 for _name, _kernel in UNARY.items():
     lower(_name)(lambda node, x, kernel=_kernel: kernel(x=x))
 for _name, _kernel in BINARY.items():
@@ -98,22 +112,12 @@ def _(node: Any) -> Any:
     return constant(literal(node), node.attrs["dtype"])
 
 
-@lower("extent")
-def _(node: Any) -> Any:
-    return cast(number(node.attrs["dim"]), node.attrs["dtype"])
-
-
 @lower("iota")
 def _(node: Any) -> Any:
     start, stop, step, dtype = (node.attrs[k] for k in ("start", "stop", "step", "dtype"))
     if isinstance(start, (int, float)) and isinstance(stop, (int, float)):
         return constant(np.arange(start, stop, step).astype(dtype), dtype)
     return cast(raw.Range(start=number(start), limit=number(stop), delta=number(step)), dtype)
-
-
-@lower("cast")
-def _(node: Any, x: Any) -> Any:
-    return cast(x, node.attrs["dtype"])
 
 
 @lower("erf")
@@ -189,37 +193,12 @@ def _(node: Any, x: Any) -> Any:
     return raw.ExpandDims(input=found, axis=axis) if node.attrs["keepdims"] else found
 
 
-@lower("cumulative_sum")
-def _(node: Any, x: Any) -> Any:
-    return raw.Cumsum(x=cast(x, node.outputs[0].spec.dtype), axis=constant(node.attrs["axis"], "int32"))
-
-
 # ------------------------------------------------------------------------------------------------------------ manipulation
-
-
-@lower("reshape")
-def _(node: Any, x: Any) -> Any:
-    return reshape(x, node.attrs["shape"])
-
-
-@lower("permute_dims")
-def _(node: Any, x: Any) -> Any:
-    return transpose(x, node.attrs["axes"])
-
-
-@lower("broadcast_to")
-def _(node: Any, x: Any) -> Any:
-    return raw.BroadcastTo(input=x, shape=shape_tensor(node.attrs["shape"]))
 
 
 @lower("concat")
 def _(node: Any, *arrays: Any) -> Any:
     return raw.ConcatV2(values=arrays, axis=constant(node.attrs["axis"], "int32")) if len(arrays) > 1 else arrays[0]
-
-
-@lower("flip")
-def _(node: Any, x: Any) -> Any:
-    return raw.ReverseV2(tensor=x, axis=constant(node.attrs["axis"], "int32"))
 
 
 @lower("pad_constant")
@@ -241,11 +220,6 @@ def _(node: Any, x: Any) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------------------------- indexing
-
-
-@lower("take")
-def _(node: Any, x: Any, indices: Any) -> Any:
-    return raw.GatherV2(params=x, indices=indices, axis=constant(node.attrs["axis"], "int32"))
 
 
 @lower("take_gradient")
@@ -293,11 +267,6 @@ def _(node: Any, x: Any, indices: Any) -> Any:
 
 
 # ----------------------------------------------------------------------------------------------------------- linear algebra
-
-
-@lower("triangular_solve")
-def _(node: Any, a: Any, b: Any) -> Any:
-    return raw.MatrixTriangularSolve(matrix=a, rhs=b, lower=not node.attrs["upper"])
 
 
 @lower("thin_svd")
