@@ -1,4 +1,7 @@
-"""The passes in the order every backend runs them: exchange relu and max-pooling, differentiate, decompose, prune, narrow broadcasts and reductions, fold; what nothing needs falls away in each."""
+"""The passes in the order every backend runs them: exchange relu and max-pooling, differentiate, decompose, prune, merge dimensions, narrow broadcasts and reductions, fold.
+
+What nothing needs falls away in each.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from unimodel.graph import Graph, Node
 from unimodel.op import value_and_grad_op, while_loop_op
 from unimodel.passes.decompose import decompose
 from unimodel.passes.differentiate import differentiate, expand_region
+from unimodel.passes.dimensions import merge_dimensions
 from unimodel.passes.fold import fold
 from unimodel.passes.pooling import pool_before_relu
 from unimodel.passes.prune import prune
@@ -57,4 +61,4 @@ def _expanded(graph: Graph, lowers: Callable[[Node], bool]) -> Graph:
 
 
 def _simplest(graph: Graph) -> Graph:
-    return fold(in_stretches(prune(graph)))
+    return fold(in_stretches(merge_dimensions(prune(graph))))

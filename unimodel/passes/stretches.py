@@ -49,7 +49,7 @@ def _wide(node: Node) -> bool:
     if any(len(s) > len(shape) for s in sides):
         return False
     padded = [(1,) * (len(shape) - len(s)) + s for s in sides]
-    patterns = [tuple(p[i] == 1 for p in padded) for i, n in enumerate(shape) if n != 1]
+    patterns = [tuple(p[i] == 1 and n != 1 for p in padded) for i, n in enumerate(shape)]  # to MXNet a size of 1 parts stretches
     return sum(a != b for a, b in zip(patterns, patterns[1:], strict=False)) >= STRETCHES
 
 
