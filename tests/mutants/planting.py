@@ -23,7 +23,17 @@ from typing import Any
 
 from .fault import ROOT, Fault, Rotten
 
-PARTS = ("unimodel", "backends/*/unimodel_*", "conformance/unimodel_conformance", "tests", "examples", "docs", "pyproject.toml", "backends/*/pyproject.toml")
+PARTS = (
+    "unimodel",
+    "backends/*/unimodel_*",
+    "conformance/unimodel_conformance",
+    "tests",
+    "backends/*/tests",
+    "examples",
+    "docs",
+    "pyproject.toml",
+    "backends/*/pyproject.toml",
+)
 PACKAGES = (".", "conformance", "backends/numpy", "backends/torch", "backends/tensorflow", "backends/mxnet")
 FIRST = {"torch": ("torch",), "tensorflow": ("tensorflow",)}
 """What a worker imports before it forks, beside NumPy, SciPy and pytest. (MXNet is imported by its backend only, which makes it fit for the NumPy there is.)"""

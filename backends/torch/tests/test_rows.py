@@ -39,18 +39,21 @@ def uphill(v: Variables, x: Any) -> Any:
     return descend(v, lambda: read(v, x), maximize=True)[0]
 
 
+def by_hand(table: Any, given: Any, x: Any) -> None:
+    table.assign(ops.sgd_update(table, ops.take_gradient(given, x, axis=0, size=table.shape[0]), LR))
+
+
 def rows_of_the_other(v: Variables, x: Any) -> Any:
     """What is added to the rows of each is rows of the other as they were."""
-
-    def loss() -> Any:
-        a, b = (ops.stop_gradient(v[name][:2]) for name in "ab")
-        return (ops.take(v["a"], x[0], axis=0) * b).sum() + (ops.take(v["b"], x[1] % 4, axis=0) * a).sum()
-
-    return descend(v, loss)[0]
+    a, b = v["a"][:2], v["b"][:2]
+    by_hand(v["a"], b, x[0])
+    by_hand(v["b"], a, x[1] % 4)
+    return x
 
 
 def added_to_itself(v: Variables, x: Any) -> Any:
-    return descend(v, lambda: (ops.take(v["a"], x[0], axis=0) * ops.stop_gradient(v["a"][3:5])).sum() + (v["b"] ** 2).sum())[0]
+    by_hand(v["a"], v["a"][3:5], x[0])
+    return x
 
 
 def read_afterwards(v: Variables, x: Any) -> Any:
