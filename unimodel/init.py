@@ -44,9 +44,8 @@ Initializer = Callable[[tuple[int, ...], Stream], Array]
 
 
 def constant(value: float) -> Initializer:
-    if value == 0:
-        return lambda shape, stream: np.zeros(shape, stream.dtype)  # memory that is zero until it is written to takes none
-    return lambda shape, stream: np.full(shape, value, stream.dtype)
+    """One number everywhere; it stands in memory once, until a backend has written it out."""
+    return lambda shape, stream: np.broadcast_to(np.asarray(value, stream.dtype), shape)
 
 
 zeros = constant(0.0)

@@ -45,6 +45,8 @@ def reason(error: Exception) -> str:
 def device_array(array: np.ndarray) -> Any:
     """An MXNet array with a copy of these numbers and their dtype."""
     with shapes():
+        if array.ndim and not any(array.strides):  # one number everywhere, as optimizers' state begins
+            return mx.nd.full(array.shape, array.flat[0], dtype=array.dtype)
         result = mx.nd.empty(array.shape, dtype=array.dtype)
         if array.size:
             result._sync_copyfrom(array)  # what result[:] = array does in the end, at a tenth of the time
@@ -60,7 +62,7 @@ def host_array(array: Any) -> np.ndarray:
 def gradient_array(spec: TensorSpec, sparse: bool) -> Any:
     """Memory for a gradient; a sparse one holds the rows that are not 0."""
     with shapes():
-        return mx.nd.zeros(spec.shape, dtype=spec.dtype, stype="row_sparse" if sparse else "default")
+        return mx.nd.zeros(spec.shape, dtype=spec.dtype, stype="row_sparse") if sparse else mx.nd.empty(spec.shape, dtype=spec.dtype)
 
 
 def host_view(array: Any) -> np.ndarray:
@@ -96,7 +98,8 @@ class MxnetStore(Store):
 
     def write(self, name: str, array: np.ndarray) -> None:
         array = np.asarray(array)
-        (self.suspect.discard if np.isfinite(array).all() else self.suspect.add)(name)
+        sound = np.isfinite(array).all() if any(array.strides) else np.isfinite(array.flat[:1]).all()
+        (self.suspect.discard if sound else self.suspect.add)(name)
         held = self.arrays.get(name)
         with shapes(), failures(f"writing {name}"):
             if held is not None and held.shape == array.shape and held.dtype == array.dtype:
