@@ -261,6 +261,8 @@ def _canonical_pad(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
     if len(widths) != specs[0].ndim or builtins.any(len(w) != 2 for w in widths):
         raise ShapeError("widths needs one (before, after) pair per dimension.", given=attrs["widths"], remedy="give (0, 0) where nothing is padded")
     attrs["widths"] = widths
+    if specs[0].dtype == "bool":
+        attrs["value"] = bool(attrs["value"])  # one half is True, whatever a kernel would round it to
 
 
 @primitive(
@@ -269,7 +271,7 @@ def _canonical_pad(attrs: dict[str, Any], specs: Sequence[TensorSpec]) -> None:
         Sample(normal(2, 3), ((0, 1), (2, 0))),
         Sample(normal(3), ((1, 1),), value=-1.5),
         Sample(normal(2, 3), ((0, 0), (0, 0))),
-        Sample(normal(2, 1, 2, 1, 1, 3, 1), ((1, 0), (0, 0), (0, 2), (1, 1), (0, 0), (2, 1), (0, 1)), value=1.5),
+        Sample(normal(2, 1, 2, 1, 1, 3, 1), ((1, 0), (0, 0), (0, 2), (1, 1), (0, 0), (2, 1), (0, 1)), value=0.5),
     ],
 )
 def pad_constant(x: TensorSpec, widths: Any, value: float = 0.0) -> TensorSpec:

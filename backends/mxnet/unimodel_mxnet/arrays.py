@@ -62,7 +62,7 @@ def host_array(array: Any) -> np.ndarray:
 def gradient_array(spec: TensorSpec, sparse: bool) -> Any:
     """Memory for a gradient; a sparse one holds the rows that are not 0."""
     with shapes():
-        return mx.nd.zeros(spec.shape, dtype=spec.dtype, stype="row_sparse") if sparse else mx.nd.empty(spec.shape, dtype=spec.dtype)
+        return mx.nd.zeros(spec.shape, dtype=spec.dtype, stype="row_sparse" if sparse else "default")  # what no gradient reaches, MXNet leaves as it is
 
 
 def host_view(array: Any) -> np.ndarray:
