@@ -45,7 +45,7 @@ def reason(error: Exception) -> str:
 def device_array(array: np.ndarray) -> Any:
     """An MXNet array with a copy of these numbers and their dtype."""
     with shapes():
-        if array.ndim and not any(array.strides):  # one number everywhere, as optimizers' state begins
+        if array.size > 1 and not any(array.strides):  # one number everywhere, as optimizers' state begins
             return mx.nd.full(array.shape, array.flat[0], dtype=array.dtype)
         result = mx.nd.empty(array.shape, dtype=array.dtype)
         if array.size:
