@@ -166,6 +166,7 @@ def test_results_outlive_later_runs_and_failures_stay_with_theirs() -> None:
 
     executable = SetAside(Counter())
     first = executable.run([], [1.0])
+    executable.read(first)[0][0] = 5.0
     second = executable.run([], [2.0])
     assert [float(executable.read(h)[0][0]) for h in (second, first, first)] == [2.0, 1.0, 1.0]
     executable.read(first)[0][0] = 7.0

@@ -14,7 +14,7 @@ import numpy as np
 from unimodel.backend import Executable
 from unimodel.graph import Array, Graph, Input, InputKind, Node, Value
 from unimodel.op import CONTROL_FLOW, cond_op, scan_op
-from unimodel.passes import SCALAR_ARITHMETIC
+from unimodel.passes.host import HostArithmetic
 from unimodel.passes.sizes import excerpt
 from unimodel.regions import bodies, body_inputs
 
@@ -49,9 +49,10 @@ class Part:
         self._portable: dict[Value, Node] = {}
         """What follows from constants and host numbers alone: it is computed wherever it is used, so that updates see host numbers."""
         self._steps: list[Callable[[Known], None]] = []
+        host = HostArithmetic(graph)
         straight: list[Node] = []
         for i, node in enumerate(graph.nodes):
-            if self._is_portable(node):
+            if node.op.name == "constant" or node in host.nodes:
                 self._portable[node.outputs[0]] = node
             elif node.op not in CONTROL_FLOW:
                 straight.append(node)
@@ -71,10 +72,6 @@ class Part:
     def on(self, arrays: Iterable[Array | None]) -> list[Array]:
         """The outputs for these inputs; those that are state are None."""
         return self(dict(zip((e.value for e in self._graph.inputs), arrays, strict=True)))
-
-    def _is_portable(self, node: Node) -> bool:
-        of_numbers = node.op.name in SCALAR_ARITHMETIC and all(v in self._scalars or v in self._portable for v in node.inputs)
-        return node.op.name == "constant" or (of_numbers and node.outputs[0].spec.shape == ())
 
     def _add(
         self, nodes: Sequence[Node], later: set[Value | None], read: Iterable[Value], compile: Compile, updates: Sequence[tuple[Input, Value]] = ()

@@ -27,8 +27,8 @@ class SetAside(Executable):
     def run(self, batch: Sequence[Array], scalars: Sequence[float]) -> Results:
         with self._lock:
             latest = self._latest() if self._latest is not None else None
-            if latest is not None and latest.numbers is None and latest.failure is None:
-                self._fetch(latest)
+            if latest is not None and latest.failure is None:
+                latest.numbers = self._fetch(latest)
             results = Results(self._program.run(batch, scalars))
             self._latest = weakref.ref(results)
             return results
@@ -40,16 +40,16 @@ class SetAside(Executable):
             return self._fetch(handle) if handle.numbers is None else [np.array(a) for a in handle.numbers]
 
     def _fetch(self, results: Results) -> list[Array]:
+        """New arrays, so that those which are set aside are nobody else's."""
         try:
-            results.numbers = self._program.read(results.handle)
+            return self._program.read(results.handle)
         except Exception as failure:
             results.failure = failure
             raise
-        return results.numbers
 
 
 class Results:
-    """What a run will have computed; once read, its numbers, or why there are none."""
+    """What a run will have computed; once set aside, its numbers, or why there are none."""
 
     __slots__ = ("__weakref__", "failure", "handle", "numbers")
 

@@ -23,7 +23,6 @@ class Together(Executable):
         self._compile = compile
         self.one = compile(graph)
         self.compiler = self.one.compiler
-        self.run = self.one.run  # type: ignore[method-assign]  # one call less in every step
 
     @functools.cached_property
     def several(self) -> Executable:

@@ -1,7 +1,8 @@
 """Ops on many dimensions are carried out on fewer: neighbours that an op treats alike are one dimension to it.
 
 Frameworks' kernels have a largest number of dimensions, each kernel its own: TensorFlow cuts eight and finds the largest of seven, MXNet joins six. An op that is elementwise, or names
-the axes that it works on, is written here between two reshapes, which cost nothing. Six dimensions every kernel takes; what still has more then goes to the framework as it is.
+the axes that it works on, is written here between two reshapes, which cost nothing; padding is done one dimension after another. Six dimensions every kernel takes; what still has more
+then goes to the framework as it is.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ def merge_dimensions(graph: Graph) -> Graph:
     def visit(rewriter: Rewriter, node: Node, inputs: list[Tensor | None]) -> Sequence[Tensor] | None:
         if bodies(node):
             return rewriter.keep(node, inputs, with_bodies(node, merge_dimensions))
+        if node.op is ops.pad_constant and _many(node):
+            return [_padded_in_turn(t, node.attrs["widths"], node.attrs["value"]) for t in inputs if t is not None]
         labels = _labels(node) if _many(node) else []
         runs = [[axis for axis, _ in run] for _, run in groupby(enumerate(labels), key=lambda pair: pair[1])]
         if len(runs) == len(labels):
@@ -55,8 +58,6 @@ def _labels(node: Node) -> list[Any]:
     if op is ops.slice:
         whole = zip(attrs["start"], attrs["stop"], attrs["step"], shapes[0], strict=True)
         return [None if (a, s) == (0, 1) and b == n else axis for axis, (a, b, s, n) in enumerate(whole)]
-    if op is ops.pad_constant:
-        return [None if width == (0, 0) else axis for axis, width in enumerate(attrs["widths"])]
     if op is ops.broadcast_to or op is ops.where or (op.promote and not op.variadic):
         return _broadcast_labels(shapes, node.outputs[0].spec.shape)
     return []
@@ -79,7 +80,7 @@ def _reshaped(x: Tensor, rank: int, runs: list[list[int]]) -> Tensor:
 def _attributes(node: Node, runs: list[list[int]]) -> dict[str, Any]:
     """The node's attributes over runs of its dimensions."""
     attrs = dict(node.attrs)
-    for name in attrs.keys() & {"start", "step", "widths"}:  # of a run of several nothing is cut, and nothing is added to it
+    for name in attrs.keys() & {"start", "step"}:  # of a run of several nothing is cut
         attrs[name] = tuple(attrs[name][run[0]] for run in runs)
     for name in attrs.keys() & {"stop", "shape"}:
         attrs[name] = _sizes(attrs[name], runs)
@@ -92,3 +93,13 @@ def _attributes(node: Node, runs: list[list[int]]) -> dict[str, Any]:
 
 def _sizes(shape: Sequence[Size], runs: list[list[int]]) -> tuple[Size, ...]:
     return tuple(product(tuple(shape[axis] for axis in run)) for run in runs)
+
+
+def _padded_in_turn(x: Tensor, widths: Sequence[tuple[Size, Size]], value: float) -> Tensor:
+    """Padding of one dimension after another, with those before and behind it as one each."""
+    for axis, pair in enumerate(widths):
+        if pair != (0, 0):
+            before, behind = x.shape[:axis], x.shape[axis + 1 :]
+            padded = ops.pad_constant(ops.reshape(x, (product(before), x.shape[axis], product(behind))), ((0, 0), pair, (0, 0)), value)
+            x = ops.reshape(padded, (*before, padded.shape[1], *behind))
+    return x

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 import unimodel.ops as ops
-from unimodel.dim import Size, product
 from unimodel.graph import Graph, Node, TensorSpec, Value
 from unimodel.op import Op, distinct
 from unimodel.passes.rewrite import Rewriter, rewrite
@@ -79,7 +78,7 @@ _OF_INTEGERS: dict[str, Callable[[Tensor], Tensor]] = {
     "isnan": lambda x: ops.not_equal(x, x),
     "isfinite": lambda x: ops.equal(x, x),
 }
-_ALONG_AXES = frozenset(["sum", "prod", "max", "min", "all", "any", "flip"])
+_ALONG_AXES = frozenset(["sum", "mean", "prod", "max", "min", "all", "any", "flip"])
 """Ops that, along no axis, move and change nothing but the dtype."""
 _OF_BOOLEANS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "bitwise_and": ops.logical_and,
@@ -91,10 +90,6 @@ _OF_BOOLEANS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "greater_equal": lambda x, y: ops.logical_or(x, ops.logical_not(y)),
 }
 """What some ops come to where there is no fraction, or only false and true: no kernel has to know these cases."""
-
-
-PADDED = 6
-"""How many dimensions every framework's kernel pads at once."""
 
 
 def fold(graph: Graph) -> Graph:
@@ -149,8 +144,6 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
         return ops.zeros_like(first, dtype="int64")
     if name == "matmul" and inputs[1] is not None and 1 in (first.ndim, inputs[1].ndim):
         return _of_matrices(first, inputs[1], out)
-    if name == "pad_constant" and first.ndim > PADDED:
-        return _pad_in_turn(first, node.attrs["widths"], node.attrs["value"])
     if name == "permute_dims" and node.attrs["axes"] == tuple(range(len(node.attrs["axes"]))):
         return first
     producer = first.value.producer
@@ -185,16 +178,6 @@ def _of_matrices(x: Tensor, y: Tensor, out: TensorSpec) -> Tensor:
     row = ops.reshape(x, (1, *x.shape)) if x.ndim == 1 else x
     column = ops.reshape(y, (*y.shape, 1)) if y.ndim == 1 else y
     return ops.reshape(ops.matmul(row, column), out.shape)
-
-
-def _pad_in_turn(x: Tensor, widths: Sequence[tuple[Size, Size]], value: float) -> Tensor:
-    """Padding of one dimension after another, with those before and behind it as one each."""
-    for axis, pair in enumerate(widths):
-        if pair != (0, 0):
-            before, behind = x.shape[:axis], x.shape[axis + 1 :]
-            padded = ops.pad_constant(ops.reshape(x, (product(before), x.shape[axis], product(behind))), ((0, 0), pair, (0, 0)), value)
-            x = ops.reshape(padded, (*before, padded.shape[1], *behind))
-    return x
 
 
 def _without_broadcasts(inputs: Sequence[Tensor | None], node: Node) -> list[Tensor | None]:

@@ -105,8 +105,6 @@ def _(node: Any, x: Any) -> Any:
 
 @lower("sum", "mean", "max", "min", when=lambda node: node.op.name != "mean" or node.inputs[0].spec.is_float)
 def _(node: Any, x: Any) -> Any:
-    if not node.attrs["axis"]:  # no axes: torch would reduce all
-        return x.to(DTYPES[node.outputs[0].spec.dtype], copy=True)
     reduce = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax, "min": torch.amin}[node.op.name]
     return reduce(x, node.attrs["axis"], node.attrs["keepdims"])
 
@@ -116,7 +114,7 @@ def _(node: Any, x: Any) -> Any:
     reduce = {"prod": torch.prod, "all": torch.all, "any": torch.any}[node.op.name]
     for axis in reversed(node.attrs["axis"]):  # these take one axis at a time
         x = reduce(x, axis, node.attrs["keepdims"])
-    return x.to(DTYPES[node.outputs[0].spec.dtype], copy=not node.attrs["axis"])
+    return x.to(DTYPES[node.outputs[0].spec.dtype])
 
 
 # ------------------------------------------------------------------------------------------------- manipulation and indexing
