@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -82,3 +83,22 @@ def test_another_batch_size_is_not_compiled_anew() -> None:
     assert "_function" not in vars(program.executable)
     np.testing.assert_allclose(trainer.predict(X[:2]), whole[:2], rtol=1e-6)
     assert "_function" in vars(program.executable), "the second size did not run the function without XLA"
+
+
+def weights_after_a_step(compile: str) -> Any:
+    trainer = um.Trainer(um.nn.Linear(4, 3), um.losses.MSELoss(), um.optim.SGD(lr=0.1), backend="tensorflow", compile=compile, seed=3)
+    trainer.train_step((X, X[:, :3] * 2))
+    return trainer.model.state_dict()["weight"], trainer
+
+
+def test_a_transposed_factor_of_a_product_is_written_out_with_or_without_the_private_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A weight's gradient is one."""
+    plain, _ = weights_after_a_step("none")
+    for gone in (False, True):
+        if gone:
+            monkeypatch.setitem(sys.modules, "tensorflow.compiler.tf2xla.ops.gen_xla_ops", None)
+        compiled, trainer = weights_after_a_step("xla")
+        np.testing.assert_allclose(compiled, plain, rtol=1e-5, atol=1e-7)
+        ((_, program),) = trainer._um_runtime.programs()
+        written = {op.type for op in program.executable._first.concrete.graph.get_operations()}
+        assert ("XlaOptimizationBarrier" in written) is not gone

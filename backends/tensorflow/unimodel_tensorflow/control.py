@@ -47,8 +47,7 @@ def _cond(writer: Writer, node: Node, given: Sequence[Any]) -> Sequence[Any]:
         return function(writer.functions, lambda *tensors: [raw.Identity(input=t) for t in _body(writer, node.attrs[name], tensors)], given[1:])
 
     shapes, dtypes = [tf.TensorShape(open_shape(v.spec)) for v in node.outputs], [tf.as_dtype(v.spec.dtype) for v in node.outputs]
-    sides = {"then_branch": side("then"), "else_branch": side("otherwise")}
-    return list(raw.If(cond=given[0], input=given[1:], Tout=dtypes, output_shapes=shapes, **sides))
+    return list(raw.If(cond=given[0], input=given[1:], Tout=dtypes, output_shapes=shapes, then_branch=side("then"), else_branch=side("otherwise")))
 
 
 def _while(writer: Writer, node: Node, given: Sequence[Any]) -> Sequence[Any]:

@@ -323,6 +323,5 @@ def _(node: Any, g: Any, x: Any, mean: Any, variance: Any, weight: Any) -> Any:
     rows = _rows(node, x)
     weight = constant(np.ones(rows.shape[-1]), "float32") if weight is None else weight
     statistics = {"reserve_space_1": mean, "reserve_space_2": variance, "reserve_space_3": constant([], "float32")}
-    kernel = raw.FusedBatchNormGradV3
-    dx, dw, db, *_ = kernel(y_backprop=_rows(node, g), x=rows, scale=weight, epsilon=node.attrs["eps"], is_training=True, **statistics)
+    dx, dw, db, *_ = raw.FusedBatchNormGradV3(y_backprop=_rows(node, g), x=rows, scale=weight, epsilon=node.attrs["eps"], is_training=True, **statistics)
     return _unrows(node, dx), dw, db

@@ -104,3 +104,12 @@ class Raw:
 
 
 raw: Any = Raw()
+
+
+def barrier(tensor: Any) -> Any:
+    """The same tensor, which XLA may not join with its users; where TensorFlow's private name for that is gone, it may."""
+    try:
+        from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_optimization_barrier
+    except ImportError:
+        return tensor
+    return xla_optimization_barrier(input=[tensor])[0]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from unimodel.backend import Store
-from unimodel.dim import Dim, Size
+from unimodel.dim import Dim
 from unimodel.errors import BackendError, UnimodelError, UnsupportedError
 from unimodel.graph import Graph, Input, Node, TensorSpec, Value
 from unimodel.op import regions, value_and_grad_op
@@ -83,9 +83,6 @@ class View:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.node, name)
-
-    def size(self, size: Size) -> Any:
-        return self.writer.resolve(size)
 
     @property
     def shape(self) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 from unimodel.backend import Lowerings, literal
 from unimodel.graph import FLOATS
 from unimodel_tensorflow.arrays import tf
-from unimodel_tensorflow.kernels import raw
+from unimodel_tensorflow.kernels import barrier, raw
 
 lower = Lowerings()
 
@@ -243,7 +243,7 @@ def _(node: Any, x: Any) -> Any:
     axis = node.attrs["axis"]
     keys = _to_last(_ordinal(x), axis)  # of the largest; of equals the kernel takes the first first
     keys = keys if node.attrs["descending"] else raw.Invert(x=keys)  # -1 - x, which has no overflow
-    order = raw.TopKV2(input=keys, k=cast(number(node.size(node.inputs[0].spec.shape[axis])), "int32"), sorted=True).indices
+    order = raw.TopKV2(input=keys, k=cast(number(node.writer.resolve(node.inputs[0].spec.shape[axis])), "int32"), sorted=True).indices
     return _to_last(cast(order, "int64"), axis)
 
 
@@ -280,6 +280,8 @@ def _(node: Any, *_: Any) -> Any:
     left, right = (v.spec.ndim for v in node.inputs)
     (x, flip_x), (y, flip_y) = node.matrix(0), node.matrix(1)
     inner = node.inputs[1].spec.shape[-2]
+    if node.writer.xla and flip_x and left == 2:  # left alone, XLA reads the columns where they are, which is up to twice as slow
+        x, flip_x = barrier(transpose(x, [1, 0])), False
     if left > 2 and right == 2 and not flip_x and isinstance(inner, int):  # a stack times one matrix is one tall product
         return reshape(raw.MatMul(a=raw.Reshape(tensor=x, shape=constant([-1, inner])), b=y, transpose_b=flip_y), node.shape)
     # of a row's product with a transposed matrix, where its sums are long, the kernel for stacks takes 0.6 to 0.85 of the time

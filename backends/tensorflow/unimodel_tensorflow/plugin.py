@@ -48,11 +48,7 @@ class TensorFlowBackend(Backend):
     def framework_version(cls) -> str:
         return str(tf.__version__)
 
-    def from_numpy(self, array: np.ndarray) -> Any:
-        return to_tensor(array)
-
-    def to_numpy(self, array: Any) -> np.ndarray:
-        return to_numpy(array)
+    from_numpy, to_numpy = staticmethod(to_tensor), staticmethod(to_numpy)
 
     def store(self, arrays: Mapping[str, np.ndarray]) -> Store:
         return VariableStore(self, arrays)

@@ -134,8 +134,7 @@ class Program(Executable):
         self._functions: list[Any] = []
         self._compiled_shapes: Any = None
         self._images = any(n.op.name in IMAGES for n in every_node(graph))
-        small = sum(int(v.shape.num_elements()) for v in self._variables) <= SMALL and not self._images
-        self.looped = small and compiler == "none"
+        self.looped = compiler == "none" and not self._images and sum(int(v.shape.num_elements()) for v in self._variables) <= SMALL
         specs = [signature(e) for e in self._batch]
         if self._scalars:
             specs.append(tf.TensorSpec([len(self._scalars)], tf.as_dtype(self._scalar_dtype)))
