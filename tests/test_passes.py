@@ -22,7 +22,7 @@ from unimodel.ops import catalogue
 from unimodel.ops.samples import Sample
 from unimodel.passes import SCALAR_ARITHMETIC, decompose, differentiate, fold, fuse_bias, prepare
 from unimodel.passes.empties import without_empties
-from unimodel.passes.in_place import in_place
+from unimodel.passes.in_place import in_place, tables
 from unimodel.regions import active_values
 from unimodel.tracing import Variable, trace
 
@@ -408,6 +408,26 @@ def test_what_may_be_updated_in_place() -> None:
     graph = trace(step, TensorSpec((3,), "float64"), names={v: n for n, v in states.items()}, float_dtype="float64").graph
     entries = {entry.value: entry.name for entry in graph.inputs}
     assert [[entries[v] for v in old] for old in in_place(graph).values()] == [["a", "b"]]
+
+
+def test_which_state_is_a_table() -> None:
+    """Not what somebody reads whole, what is a result or another state's next value as it is, and what an update changes that writes all of it."""
+    states = {name: Cell(5, 2) for name in ("read", "learned", "decayed", "twice", "summed", "shown", "copied", "copy")}
+    rate = Cell()
+
+    def step(batch: Any) -> Any:
+        rows = {name: um.ops.take(cell, batch, axis=0) for name, cell in states.items() if name != "copy"}
+        learned = [states[name] for name in ("learned", "decayed", "twice")]
+        loss, gradients = um.value_and_grad(lambda: sum((um.ops.take(c, batch, axis=0) ** 2).sum() for c in (*learned, states["twice"])), wrt=learned)
+        for cell, gradient, decay in zip(learned, gradients, (0.0, 0.1, 0.0), strict=True):
+            cell.assign(um.ops.sgd_update(cell, gradient, rate, weight_decay=decay))
+        states["copy"].assign(states["copied"])
+        return loss, *rows.values(), um.ops.sum(states["summed"]), states["shown"]
+
+    graph = trace(step, TensorSpec((3,), "int64"), names={v: n for n, v in {**states, "rate": rate}.items()}, float_dtype="float64").graph
+    graph = prepare(graph, lambda node: node.op.name == "sgd_update")
+    names = {entry.value: entry.name for entry in graph.inputs}
+    assert {names[v]: spread is not None for v, spread in tables(graph).items()} == {"read": False, "learned": True}
 
 
 # ------------------------------------------------------------------------------------------------------------------- prune

@@ -82,3 +82,16 @@ def by_the_short_way() -> list[float]:
 def test_the_public_way_is_taken_where_private_names_are_gone(by_the_short_way: list[float], the_public_way: None) -> None:
     assert kernels.raw.Relu is tf.raw_ops.Relu
     np.testing.assert_allclose(losses(), by_the_short_way, rtol=1e-12)
+
+
+def test_tables_are_read_and_written_by_rows() -> None:
+    """Once a step has written some rows, TensorFlow copies the variable for whoever reads it whole, in any function."""
+    net = nn.Sequential(nn.Embedding(1100, 64), nn.Flatten(), nn.Linear(3 * 64, 2))
+    one = um.Trainer(net, um.losses.MSELoss(), um.optim.SGD(lr=0.1), backend="tensorflow")
+    rows = np.array([[0, 1, 1], [5, 0, 7]])
+    one.train_step((rows, np.ones((2, 2), "float32")))
+    one.predict(rows)
+    found = [program.executable._function.concrete.graph.get_operations() for _, program in one._um_runtime.programs()]
+    assert [sum(op.type == "ResourceScatterSub" for op in ops) for ops in found] == [1, 0]
+    for ops in found:
+        assert [tuple(op.outputs[0].shape) for op in ops if op.type == "ReadVariableOp" and op.outputs[0].shape.rank == 2] == [(2, 3 * 64)]

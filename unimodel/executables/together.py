@@ -1,4 +1,7 @@
-"""Several steps by one program, for a backend to which starting a step costs more than computing it: as many as ``count`` at once, and what is left one by one."""
+"""Several steps by one program, for a backend to which starting a step costs more than computing it.
+
+``Together`` does ``count`` of them at once, written one after the other, and what is left one by one. ``stacked`` is for a program that is a loop itself, and does any number.
+"""
 
 from __future__ import annotations
 
@@ -67,3 +70,29 @@ class Step(NamedTuple):
 
     def read(self) -> list[Array]:
         return [np.array(a) for a in self.whole.arrays[self.start : self.stop]]
+
+
+class Slice(NamedTuple):
+    """One step's outputs where those of all are stacked."""
+
+    whole: Whole
+    place: int
+
+    def read(self) -> list[Array]:
+        return [np.array(a[self.place]) for a in self.whole.arrays]
+
+
+def stacked(
+    program: Executable,
+    start: Callable[[Sequence[Array], Sequence[Sequence[float]]], Any],
+    batches: Sequence[Sequence[Array]],
+    scalars: Sequence[Sequence[float]],
+    dtypes: Sequence[Any],
+) -> list[Any]:
+    """The handles of steps, of which those with batches of equal shapes are one call of ``start``, with their arrays stacked; ``program`` reads what that gives."""
+    handles: list[Any] = []
+    for _, same in itertools.groupby(zip(batches, scalars, strict=True), lambda step: [a.shape for a in step[0]]):
+        group, numbers = zip(*same, strict=True)
+        whole = Whole(program, start([np.array(a, d) for a, d in zip(zip(*group, strict=True), dtypes, strict=True)], numbers))
+        handles += [Slice(whole, i) for i in range(len(group))]
+    return handles

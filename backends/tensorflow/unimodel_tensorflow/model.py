@@ -39,10 +39,8 @@ LOSES_NAN = frozenset(["max", "min", "maximum", "minimum"])
 def with_nan(node: Node, inputs: Sequence[Any], result: Any) -> Any:
     """The largest or smallest, of two or along axes, that is NaN where there is one among them."""
     among, *other = [raw.IsNan(x=x) for x in inputs]
-    if other:
-        among = raw.LogicalOr(x=among, y=other[0])
-    else:
-        among = raw.Any(input=among, axis=constant(node.attrs["axis"], "int32"), keep_dims=node.attrs["keepdims"])
+    axes = {"axis": constant(node.attrs.get("axis", ()), "int32"), "keep_dims": node.attrs.get("keepdims", False)}
+    among = raw.LogicalOr(x=among, y=other[0]) if other else raw.Any(input=among, **axes)
     return raw.SelectV2(condition=among, t=constant(math.nan, result.dtype.name), e=result)
 
 

@@ -83,7 +83,6 @@ WITH_ATTRIBUTES: dict[str, Callable[..., Any]] = {
     "broadcast_to": lambda node, x: raw.BroadcastTo(input=x, shape=shape_tensor(node.attrs["shape"])),
     "flip": lambda node, x: raw.ReverseV2(tensor=x, axis=constant(node.attrs["axis"], "int32")),
     "cumulative_sum": lambda node, x: raw.Cumsum(x=cast(x, node.outputs[0].spec.dtype), axis=constant(node.attrs["axis"], "int32")),
-    "take": lambda node, x, indices: raw.GatherV2(params=x, indices=indices, axis=constant(node.attrs["axis"], "int32")),
     "triangular_solve": lambda node, a, b: raw.MatrixTriangularSolve(matrix=a, rhs=b, lower=not node.attrs["upper"]),
 }
 
@@ -220,6 +219,13 @@ def _(node: Any, x: Any) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------------------------- indexing
+
+
+@lower("take")
+def _(node: Any, x: Any, indices: Any) -> Any:
+    if x.dtype == tf.resource:  # a table in its variable
+        return raw.ResourceGather(resource=x, indices=indices, dtype=node.outputs[0].spec.dtype)
+    return raw.GatherV2(params=x, indices=indices, axis=constant(node.attrs["axis"], "int32"))
 
 
 @lower("take_gradient")

@@ -29,12 +29,19 @@ def _(node: View, *inputs: Any) -> Any:
     return found if len(node.outputs) > 1 else found[0]
 
 
-def carry_out(graph: Graph, writer: Writer, handles: Mapping[Value, Any], kernels: Mapping[Node, Sequence[Value]], filters: Collection[Value]) -> None:
+def carry_out(
+    graph: Graph, writer: Writer, handles: Mapping[Value, Any], kernels: Mapping[Node, Any], tables: Mapping[Value, Any], filters: Collection[Value]
+) -> None:
     """Write the updates. They wait for the outputs, so that a step which fails in its forward pass changes nothing. ``filters`` is the state held as such."""
     rates: dict[Any, Sequence[Any]] = {}
     done = {value for old in kernels.values() for value in old}
     with tf.control_dependencies([writer.tensor(v) for v in graph.outputs]):
         for node, old in kernels.items():
+            if old[0] in tables:
+                grad, indices, rate = (writer.tensor(v) for v in (*tables[old[0]].inputs, node.inputs[2]))
+                change = raw.ResourceScatterAdd if node.attrs["maximize"] else raw.ResourceScatterSub
+                change(resource=handles[old[0]], indices=indices, updates=raw.Mul(x=rate, y=grad))
+                continue
             update = _adam if node.op.name == "adam_update" else _sgd
             of = writer.filters if all(v in filters for v in old) else writer.tensor
             update(node, [None if v is None else of(v) if v.spec.ndim else writer.tensor(v) for v in node.inputs], [handles[v] for v in old], rates)

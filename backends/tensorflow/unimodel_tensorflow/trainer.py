@@ -22,8 +22,9 @@ import numpy as np
 from unimodel.backend import Executable
 from unimodel.dim import Dim
 from unimodel.errors import BackendError
+from unimodel.executables.together import Slice, Whole, stacked
 from unimodel.graph import Graph, Node
-from unimodel.passes.in_place import in_place
+from unimodel.passes.in_place import in_place, tables
 from unimodel.passes.layout import IMAGES
 from unimodel.regions import every_node, has_control_flow
 from unimodel_tensorflow.arrays import CPU, VariableStore, filters_axes, tf, to_numpy, to_tensor
@@ -102,17 +103,6 @@ def fast_path() -> Callable[[Any, bool, bool], Callable[[Arrays], Sequence[Any]]
         return None
 
 
-class Stacked:
-    """The outputs of several steps; read when the first of them is."""
-
-    def __init__(self, tensors: Sequence[Any]) -> None:
-        self.tensors = tensors
-
-    @functools.cached_property
-    def arrays(self) -> list[np.ndarray]:
-        return [to_numpy(t) for t in self.tensors]
-
-
 class Program(Executable):
     """A prepared graph as a TensorFlow function."""
 
@@ -135,6 +125,7 @@ class Program(Executable):
         self._compiled_shapes: Any = None
         self._images = any(n.op.name in IMAGES for n in every_node(graph))
         self.looped = compiler == "none" and not self._images and sum(int(v.shape.num_elements()) for v in self._variables) <= SMALL
+        self._tables = {} if self.looped else tables(graph)
         specs = [signature(e) for e in self._batch]
         if self._scalars:
             specs.append(tf.TensorSpec([len(self._scalars)], tf.as_dtype(self._scalar_dtype)))
@@ -158,6 +149,9 @@ class Program(Executable):
         writer = Writer(sizes_of(self.graph, arguments), self._journal, self._functions, xla)
         state = [e.value for e in self._state]
         for value, handle in zip(state, handles, strict=True):
+            if value in self._tables:  # once its rows are written one by one, TensorFlow copies all of it for whoever reads it whole
+                writer.values[value] = handle
+                continue
             read, filters = raw.ReadVariableOp(resource=handle, dtype=tf.as_dtype(value.spec.dtype)), value in self._filters
             # a handle that came through a loop does not know its shape
             read.set_shape([value.spec.shape[i] for i in filters_axes(value.spec.ndim)] if filters else value.spec.shape)
@@ -165,9 +159,10 @@ class Program(Executable):
         writer.values.update(zip((e.value for e in self._batch), arguments, strict=False))
         if self._scalars:
             writer.values.update(zip((e.value for e in self._scalars), raw.Unpack(value=arguments[-1], num=len(self._scalars)), strict=True))
-        writer.write(n for n in self.graph.nodes if n not in self._kernels)
+        waiting = {*self._kernels, *self._tables.values()}
+        writer.write(n for n in self.graph.nodes if n not in waiting)
         outputs = [writer.tensor(v) for v in self.graph.outputs]
-        carry_out(self.graph, writer, dict(zip(state, handles, strict=True)), self._kernels, self._filters)
+        carry_out(self.graph, writer, dict(zip(state, handles, strict=True)), self._kernels, self._tables, self._filters)
         return outputs
 
     def _steps(self, count: Any, *stacks: Any) -> list[Any]:
@@ -187,7 +182,7 @@ class Program(Executable):
                 self._numbers = list(scalars), to_tensor(np.array([scalars] if self.looped else scalars, self._scalar_dtype))
             arrays.append(self._numbers[1])
         if self.looped:
-            return Stacked(self._call(arrays, self._function)), 0
+            return Slice(Whole(self, self._call(arrays, self._function)), 0)
         if self.compiler == "xla" and self._compiled_shapes is None:
             self._compiled_shapes = shapes
         return self._call(arrays, self._first if self.compiler == "none" or self._compiled_shapes == shapes else self._function)
@@ -195,22 +190,16 @@ class Program(Executable):
     def run_many(self, batches: Sequence[Arrays], scalars: Sequence[Sequence[float]]) -> list[Any]:
         if not self.looped:
             return super().run_many(batches, scalars)
-        handles: list[Any] = []
-        for shapes, same in itertools.groupby(zip(batches, scalars, strict=True), lambda step: tuple([a.shape for a in step[0]])):  # one stack
-            self._check(shapes)
-            group, numbers = zip(*same, strict=True)
-            arrays = [np.array(len(group), "int32"), *(np.array(a, d) for a, d in zip(zip(*group, strict=True), self._dtypes, strict=True))]
-            if self._scalars:
-                arrays.append(np.array(numbers, self._scalar_dtype))
-            stacked = Stacked(self._call(arrays, self._function))
-            handles += [(stacked, i) for i in range(len(group))]
-        return handles
+
+        def start(arrays: Arrays, numbers: Sequence[Sequence[float]]) -> Any:
+            self._check(tuple([a.shape[1:] for a in arrays]))
+            scalars = [np.array(numbers, self._scalar_dtype)] if self._scalars else []
+            return self._call([np.array(len(numbers), "int32"), *arrays, *scalars], self._function)
+
+        return stacked(self, start, batches, scalars, self._dtypes)
 
     def read(self, handle: Any) -> list[np.ndarray]:
-        if isinstance(handle, tuple):
-            stacked, i = handle
-            return [np.array(a[i]) for a in stacked.arrays]
-        return [to_numpy(t) for t in handle]
+        return handle.read() if isinstance(handle, Slice) else [to_numpy(t) for t in handle]
 
     def _call(self, arrays: Arrays, function: Call) -> Any:
         try:
