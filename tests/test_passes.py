@@ -105,7 +105,8 @@ def unary(name: str, x: Any) -> Any:
         case "twice wide":
             return ops.broadcast_to(ops.broadcast_to(x, (1, 2, 3)), (4, 2, 3))[0]
         case "transposed and back":
-            return ops.permute_dims(ops.permute_dims(x, tuple(range(x.ndim))), tuple(range(x.ndim)))
+            backwards = tuple(range(x.ndim))[::-1]
+            return ops.permute_dims(ops.permute_dims(x, backwards), backwards)
         case "cast":
             return ops.astype(ops.astype(x, "float32"), "float64")
         case "copy":
@@ -383,6 +384,31 @@ def test_products_with_vectors_are_products_of_matrices(shapes: Any) -> None:
     (product,) = [node for node in fold(graph).nodes if node.op.name == "matmul"]
     assert min(v.spec.ndim for v in product.inputs if v is not None) >= 2
     same(fold(graph), graph, [x, y])
+
+
+def test_what_undoes_a_permutation_takes_its_place() -> None:
+    x = np.random.default_rng(0).standard_normal((2, 3, 4))
+    there, back = (1, 2, 0), (2, 0, 1)
+    assert names(fold(traced(lambda x: um.ops.permute_dims(um.ops.permute_dims(x, there), back) + 1.0, x))) == ["constant", "add"]
+    kept = traced(lambda x: um.ops.permute_dims(um.ops.permute_dims(x, there), there), x)
+    assert names(fold(kept)) == ["permute_dims", "permute_dims"]
+    same(fold(kept), kept, [x])
+
+
+@pytest.mark.parametrize("shapes", [((4, 3), (4, 2)), ((5, 4, 3), (5, 4, 2))])
+def test_a_transposed_product_of_a_transposed_matrix(shapes: Any) -> None:
+    """It is a product of what was transposed: the gradient of ``x @ x.mT`` has one. Where the product is used as it is too, it is left alone."""
+    x, y = (np.random.default_rng(i).standard_normal(s) for i, s in enumerate(shapes))
+    for function, wanted in (
+        (lambda x, y: um.ops.matrix_transpose(um.ops.matrix_transpose(x) @ y), ["permute_dims", "matmul"]),
+        (lambda x, y: um.ops.matrix_transpose(um.ops.matrix_transpose(y) @ x), ["permute_dims", "matmul"]),
+        (lambda x, y: um.ops.matrix_transpose(um.ops.matrix_transpose(x) @ um.ops.matrix_transpose(um.ops.matrix_transpose(y))), ["permute_dims", "matmul"]),
+        (lambda x, y: [um.ops.matrix_transpose(z) + um.ops.sum(z) for z in [um.ops.matrix_transpose(x) @ y]], None),
+    ):
+        graph = traced(function, x, y)
+        folded = fold(graph)
+        assert [n for n in names(folded) if n in ("permute_dims", "matmul")] == (wanted or ["permute_dims", "matmul", "permute_dims"])
+        same(folded, graph, [x, y])
 
 
 # ---------------------------------------------------------------------------------------------------------------- in place

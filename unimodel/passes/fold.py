@@ -147,6 +147,10 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
     if name == "permute_dims" and node.attrs["axes"] == tuple(range(len(node.attrs["axes"]))):
         return first
     producer = first.value.producer
+    if name == "permute_dims" and producer is not None:
+        turned = _turned(rewriter, producer, node)
+        if turned is not None:
+            return turned
     if name in ("reshape", "broadcast_to") and producer is not None and producer.op.name == name:
         source = producer.inputs[0]
         assert source is not None, "reshape and broadcast_to have one input"
@@ -171,6 +175,36 @@ def _simplify(rewriter: Rewriter, op: Op[Any], inputs: Sequence[Tensor | None], 
         if left is not None and second is not None and second.spec == out and (name, left) in (("multiply", 1), ("add", 0)):
             return second
     return None
+
+
+def _swaps(node: Node | None) -> bool:
+    """Whether a node transposes matrices."""
+    rank = 0 if node is None else node.outputs[0].spec.ndim
+    return node is not None and node.op.name == "permute_dims" and node.attrs["axes"] == (*range(rank - 2), rank - 1, rank - 2)
+
+
+def _turned(rewriter: Rewriter, source: Node, node: Node) -> Tensor | None:
+    """A ``permute_dims`` of what another one made, where the two undo each other; and a transposed product of a transposed matrix as a product of what that was."""
+    axes = node.attrs["axes"]
+    if source.op.name == "permute_dims" and all(source.attrs["axes"][a] == i for i, a in enumerate(axes)):
+        assert source.inputs[0] is not None, "permute_dims has one input"
+        return Tensor(rewriter.trace, source.inputs[0])
+    assert node.inputs[0] is not None, "permute_dims has one input"
+    if source.op.name != "matmul" or not _swaps(node) or len(node.inputs[0].users) > 1:
+        return None
+    x, y = source.inputs
+    assert x is not None and y is not None, "matmul has two inputs"
+    if x.spec.ndim != y.spec.ndim or not (_swaps(x.producer) or _swaps(y.producer)):
+        return None
+
+    def transposed(value: Value) -> Tensor:
+        producer = value.producer
+        if producer is not None and _swaps(producer):
+            assert producer.inputs[0] is not None, "permute_dims has one input"
+            return Tensor(rewriter.trace, producer.inputs[0])
+        return ops.permute_dims(Tensor(rewriter.trace, value), axes)
+
+    return ops.matmul(transposed(y), transposed(x))
 
 
 def _of_matrices(x: Tensor, y: Tensor, out: TensorSpec) -> Tensor:
