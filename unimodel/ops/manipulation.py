@@ -155,12 +155,11 @@ def concat(arrays: Sequence[TensorSpec], axis: int = 0) -> TensorSpec:
 @concat.vjp
 def _(node: Application, g: Tensor) -> Any:
     axis = node.attrs["axis"]
-    pieces, start = [], 0
-    for x in node.inputs:
-        stop = start + x.shape[axis]
-        pieces.append(cut_axis(g, axis, start, stop))
-        start = stop
-    return tuple(pieces)
+    sizes = [x.shape[axis] for x in node.inputs]
+    if len(sizes) > 1 and builtins.all(isinstance(s, int) for s in sizes):
+        return tuple(split_sizes(g, tuple(sizes), axis))
+    starts = list(itertools.accumulate(sizes, initial=0))
+    return tuple(cut_axis(g, axis, a, b) for a, b in itertools.pairwise(starts))
 
 
 def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
@@ -180,7 +179,7 @@ def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     return (x,) if tuple(sizes) == (total,) else tuple(split_sizes(x, tuple(sizes), axis))
 
 
-@composite(samples=[Sample(normal(2, 6), (1, 2, 3), 1), Sample(normal(5, 2), (3, 2), 0)])
+@composite(samples=[Sample(normal(2, 6), (1, 2, 3), 1), Sample(normal(5, 2), (3, 2), 0), Sample(normal(2, 6), (2, 2, 2), 1)])
 def split_sizes(x: Tensor, sizes: Any, axis: int) -> Any:
     """The pieces of these sizes along one axis, which they fill. One node, so that the gradient is one ``concat``."""
     if builtins.min(sizes, default=0) < 0 or builtins.sum(sizes) != known(x.shape[axis]):

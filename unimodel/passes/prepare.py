@@ -1,4 +1,4 @@
-"""The passes in the order every backend runs them: exchange relu and max-pooling, differentiate, decompose, prune, merge dimensions, narrow broadcasts and reductions, fold.
+"""The passes in the order every backend runs them: exchange relu and max-pooling, join slices, differentiate, decompose, prune, merge dimensions, narrow broadcasts and reductions, fold.
 
 What nothing needs falls away in each.
 """
@@ -13,6 +13,7 @@ from unimodel.passes.decompose import decompose
 from unimodel.passes.differentiate import differentiate, expand_region
 from unimodel.passes.dimensions import merge_dimensions
 from unimodel.passes.fold import fold
+from unimodel.passes.pieces import take_apart
 from unimodel.passes.pooling import pool_before_relu
 from unimodel.passes.prune import prune
 from unimodel.passes.rewrite import Rewriter, rewrite
@@ -36,7 +37,7 @@ def prepare(
     are expanded, and so are those with control flow inside unless the backend also differentiates that (``native_control``). Elementwise ops and reductions with
     a ``core_gradient`` have core's in there all the same. Without, core's differentiation expands all.
     """
-    graph = pool_before_relu(graph)
+    graph = take_apart(pool_before_relu(graph))
     if not native_regions:
         # every gradient has been taken: there is nothing left to stop
         return _expanded(graph, lambda node: node.op.name != "stop_gradient" and lowers(node))

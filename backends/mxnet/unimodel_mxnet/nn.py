@@ -253,5 +253,4 @@ def _(call: Call, x: Any, *rest: Any) -> Any:
     )
     output, *last = (s.as_np_ndarray() for s in found)
     last = [reshape(call, s, spec.shape) for s, spec in zip(last, call.outputs[1:], strict=False)]
-    others = [call.build.later(call.node, i) for i in range(1 + count, len(call.outputs))]
-    return snp.flip(output, axis=0) if reverse else output, *last, *others
+    return snp.flip(output, axis=0) if reverse else output, *last, *(call.build.later(call.node, i) for i in range(1 + count, len(call.outputs)))

@@ -65,8 +65,7 @@ def _(call: Call) -> Any:
 def size_of(call: Call, name: str) -> Any:
     """The number that a symbolic size has when the program runs."""
     entry, axis = call.build.places[name]
-    sizes = legacy(sym.shape_array, call.build.symbol(entry.value))
-    return internal.reshape(internal.slice(sizes, begin=(axis,), end=(axis + 1,), step=(1,)), newshape=())
+    return internal.reshape(internal.slice(legacy(sym.shape_array, call.build.symbol(entry.value)), begin=(axis,), end=(axis + 1,), step=(1,)), newshape=())
 
 
 @lower("iota")
@@ -333,6 +332,12 @@ def _(call: Call, x: Any) -> Any:
 @lower("concat")
 def _(call: Call, *arrays: Any) -> Any:
     return as_integers(lambda *xs: legacy(sym.Concat, *xs, dim=call.attrs["axis"]), call.out, *arrays)
+
+
+@lower("split_sizes", when=lambda node: node.outputs[0].spec.is_float and len(set(node.attrs["sizes"])) == 1)
+def _(call: Call, x: Any) -> Any:
+    pieces = sym.SliceChannel(x.as_nd_ndarray(), num_outputs=len(call.outputs), axis=call.attrs["axis"])
+    return tuple(s.as_np_ndarray() for s in pieces)
 
 
 @lower("flip")
