@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import unimodel as um
+from unimodel import reuse
 
 _SLOW_IS_FINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}
 settings.register_profile("repeatable", derandomize=True, database=None, max_examples=int(40 * float(os.environ.get("UNIMODEL_EFFORT", "1"))), **_SLOW_IS_FINE)
@@ -25,6 +26,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "torch_oracle: compares with PyTorch itself, where it is installed")
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled_yet() -> None:
+    """Some tests change what compiles, or look at what is compiled."""
+    reuse.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -61,12 +61,12 @@ def test_it_is_as_before_after_an_error(collecting: bool) -> None:
 def test_it_waits_while_a_program_of_one_shape_is_compiled(collecting: bool) -> None:
     seen = []
 
-    def compile(graph: Graph) -> Any:
+    def compile(graph: Graph, store: Any) -> Any:
         seen.append(gc.isenabled())
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        per_shape.PerShape(Graph((), (), ()), compile).run([], [])
+        per_shape.PerShape(Graph((), (), ()), compile, None).run([], [])
     assert seen == [False] and gc.isenabled() == collecting
 
 

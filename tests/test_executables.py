@@ -54,10 +54,10 @@ class RigidBackend(Numpy):
     def compile(self, graph: Graph, store: Any, options: CompileOptions | None = None) -> Executable:
         graph = prepare(graph, self.lowerings.accepts)
 
-        def program(graph: Graph) -> Executable:
-            return PerShape(graph, lambda part: SetAside(Rigid(self, part, store)))
+        def program(graph: Graph, store: Any) -> Executable:
+            return PerShape(graph, lambda part, store: SetAside(Rigid(self, part, store)), store)
 
-        return program(graph) if has_control_flow(graph) else Together(graph, 4, program)
+        return program(graph, store) if has_control_flow(graph) else Together(graph, 4, program, store)
 
 
 @pytest.fixture
@@ -130,12 +130,14 @@ def test_a_program_for_each_shape_and_the_last_ones_kept() -> None:
     backend = Numpy()
     made: list[Graph] = []
 
-    def compile(graph: Graph) -> Executable:
+    def compile(graph: Graph, store: Any) -> Executable:
         made.append(graph)
-        return Interpreter(backend, graph, backend.store({}))
+        return Interpreter(backend, graph, store)
 
     n = Dim.symbol("N")
-    whole = program(graph_of(lambda x: ops.reshape(x, (n * 2,)) + ops.arange(n * 2), TensorSpec((n, 2), "float64")), lambda g: PerShape(g, compile))
+    whole = program(
+        graph_of(lambda x: ops.reshape(x, (n * 2,)) + ops.arange(n * 2), TensorSpec((n, 2), "float64")), lambda g: PerShape(g, compile, backend.store({}))
+    )
     for size in (3, 4, 3):
         (found,) = whole.read(whole.run([np.ones((size, 2))], []))
         assert np.array_equal(found, 1.0 + np.arange(2 * size))

@@ -10,6 +10,7 @@ optimizers, trainers; they are all graph by then.
 
 from __future__ import annotations
 
+import copy
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -197,6 +198,10 @@ class Executable(ABC):
     def read(self, handle: Any) -> list[Array]:
         """The outputs of one step as NumPy arrays of the caller's own."""
 
+    def over(self, store: Store | None) -> Executable | None:
+        """The same program over another store's state, or over none, for keeping; None where it has to be compiled anew."""
+        return None
+
 
 class Backend(ABC):
     """Base of all backends. ``name``, ``lowerings`` and the two conversions are all a forward-only one must give."""
@@ -347,3 +352,8 @@ class Interpreter(Executable):
 
     def read(self, handle: Any) -> list[Array]:
         return [np.array(self.backend.to_numpy(a)) for a in handle]
+
+    def over(self, store: Store | None) -> Interpreter:
+        other = copy.copy(self)
+        other.store = store  # type: ignore[assignment]  # without one it is kept, not run
+        return other

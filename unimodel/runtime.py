@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from unimodel import collector, nest, plugins, random, recording
+from unimodel import collector, nest, plugins, random, recording, reuse
 from unimodel.backend import Backend, Capability, CompileOptions, Executable
 from unimodel.data.bounds import IndexBound, index_bounds
 from unimodel.dim import Dim
@@ -223,7 +223,7 @@ class Runtime:
         if current is not None:
             current.graph(traced.graph)
         try:
-            executable = self.backend.compile(traced.graph, self.store, self.options)
+            executable = reuse.compiled(self.backend, traced.graph, self.store, self.options)
         except UnimodelError:
             raise
         except Exception as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from unimodel import collector
-from unimodel.backend import Executable
+from unimodel.backend import Executable, Store
 from unimodel.executables.segments import Segments
 from unimodel.graph import Array, Graph
 from unimodel.passes.sizes import sized
@@ -18,11 +18,14 @@ Shapes = tuple[tuple[int, ...], ...]
 
 
 class PerShape(Executable):
-    """A graph of any size of batch. ``compile`` makes a program of a graph without symbolic sizes, and without control flow; the 16 that were used last are kept."""
+    """A graph of any size of batch. ``compile`` makes a program of a graph without symbolic sizes, and without control flow, over a store; the 16 that were used last
+    are kept.
+    """
 
-    def __init__(self, graph: Graph, compile: Callable[[Graph], Executable]) -> None:
+    def __init__(self, graph: Graph, compile: Callable[[Graph, Any], Executable], store: Any) -> None:
         self.graph = graph
         self._compile = compile
+        self._store = store
         self._names = [e.name for e in graph.of_kind("batch")]
         self._lock = threading.Lock()
         self._programs: dict[Shapes, Executable] = {}
@@ -43,11 +46,20 @@ class PerShape(Executable):
                 sizes = self.graph.sizes(dict(zip(self._names, shapes, strict=True)))
                 with collector.waiting():
                     graph = sized(self.graph, sizes) if sizes else self.graph
-                    program = Segments(graph, self._compile) if has_control_flow(graph) else self._compile(graph)
+                    program = Segments(graph, self._straight) if has_control_flow(graph) else self._straight(graph)
                 if len(self._programs) >= KEPT:
                     self._programs.pop(next(iter(self._programs)))
             self._programs[shapes] = program  # the one used last stands last
             return program
+
+    def _straight(self, graph: Graph) -> Executable:
+        return self._compile(graph, self._store)
+
+    def over(self, store: Store | None) -> PerShape:
+        """The same graph; its programs are bound to arrays, and are made anew."""
+        other = PerShape(self.graph, self._compile, store)
+        other.compiler, other.differentiation = self.compiler, self.differentiation
+        return other
 
     def read(self, handle: Any) -> list[Array]:
         program, inner = handle

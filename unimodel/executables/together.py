@@ -12,24 +12,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unimodel.backend import Executable
+from unimodel.backend import Executable, Store
 from unimodel.graph import Array, Graph
 from unimodel.passes.steps import several_steps
 
 
 class Together(Executable):
-    """The executable of a graph, with a second one for ``count`` of its steps, which ``compile`` makes when it is first needed."""
+    """The executable of a graph, with a second one for ``count`` of its steps, which ``compile`` makes over the store when it is first needed."""
 
-    def __init__(self, graph: Graph, count: int, compile: Callable[[Graph], Executable]) -> None:
+    def __init__(self, graph: Graph, count: int, compile: Callable[[Graph, Any], Executable], store: Any) -> None:
         self.graph = graph
         self._count = count
         self._compile = compile
-        self.one = compile(graph)
+        self._store = store
+        self.one = compile(graph, store)
         self.compiler = self.one.compiler
 
     @functools.cached_property
     def several(self) -> Executable:
-        return self._compile(several_steps(self.graph, self._count))
+        return self._compile(several_steps(self.graph, self._count), self._store)
+
+    def over(self, store: Store | None) -> Together:
+        other = Together(self.graph, self._count, self._compile, store)
+        other.differentiation = self.differentiation
+        return other
 
     def run(self, batch: Sequence[Array], scalars: Sequence[float]) -> Any:
         return self.one.run(batch, scalars)

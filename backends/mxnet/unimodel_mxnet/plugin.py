@@ -47,10 +47,10 @@ class MxnetBackend(Backend):
         graph, differentiation = prepared(self, graph, options or CompileOptions())
         self.check(graph.nodes)
 
-        def program(graph: Graph) -> Executable:
-            return PerShape(graph, lambda part: SetAside(Program(self, part, store, differentiation)))
+        def program(graph: Graph, store: Any) -> Executable:
+            return PerShape(graph, lambda part, store: SetAside(Program(self, part, store, differentiation)), store)
 
-        executable = Together(graph, TOGETHER, program) if differentiation == "core" and light(graph) else program(graph)
+        executable = Together(graph, TOGETHER, program, store) if differentiation == "core" and light(graph) else program(graph, store)
         executable.differentiation = differentiation
         return executable
 

@@ -10,6 +10,7 @@ without it.
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import math
@@ -23,7 +24,7 @@ from unimodel.backend import Executable
 from unimodel.dim import Dim
 from unimodel.errors import BackendError
 from unimodel.executables.together import Slice, Whole, stacked
-from unimodel.graph import Graph, Node
+from unimodel.graph import Graph, Node, Value
 from unimodel.passes.in_place import in_place, tables
 from unimodel.passes.layout import IMAGES
 from unimodel.regions import every_node, has_control_flow
@@ -41,25 +42,26 @@ REMEMBERED = 256
 """The shapes of so many batches are known to be right without looking again."""
 
 Arrays = Sequence[np.ndarray]
+Way = Callable[[Arrays, Sequence[Any]], Sequence[Any]]
+"""How a function is called: with arrays, and with handles of variables."""
 
 
 class Call:
     """A function traced once for its signature; calling it with tensors, or arrays that nobody writes to again, gives tensors."""
 
-    def __init__(self, function: Callable[..., Any], signature: Sequence[Any], serial: bool, optimised: bool, xla: bool = False) -> None:
+    def __init__(self, function: Callable[..., Any], signature: tuple[list[Any], list[Any]], serial: bool, optimised: bool, xla: bool = False) -> None:
         with tf.init_scope(), tf.device(CPU):
             self.concrete = tf.function(function, autograph=False, jit_compile=xla or None).get_concrete_function(*signature)
         fast = fast_path()
-        self.run: Callable[[Arrays], Sequence[Any]] = self.public if fast is None else fast(self.concrete, serial, optimised)
+        self.run: Way = self.public if fast is None else fast(self.concrete, serial, optimised)
 
-    def public(self, arrays: Arrays) -> Sequence[Any]:
+    def public(self, arrays: Arrays, handles: Sequence[Any]) -> Any:
         with tf.device(CPU):
-            results: Sequence[Any] = self.concrete(*map(tf.constant, arrays))
-        return results
+            return self.concrete(list(map(tf.constant, arrays)), list(handles))
 
 
 @functools.cache
-def fast_path() -> Callable[[Any, bool, bool], Callable[[Arrays], Sequence[Any]]] | None:
+def fast_path() -> Callable[[Any, bool, bool], Way] | None:
     """A way to call functions that costs a third of the public one, or None where TensorFlow's private names have changed.
 
     ``serial`` is for functions of many tiny ops: one after the other on the calling thread, without a scheduler between them. ``optimised`` lets TensorFlow do with the
@@ -81,24 +83,22 @@ def fast_path() -> Callable[[Any, bool, bool], Callable[[Arrays], Sequence[Any]]
             type(config.graph_options.rewrite_options)(optimizers=["constfold", "remap"], meta_optimizer_iterations=1)
         )
 
-        def bind(concrete: Any, serial: bool, optimised: bool) -> Callable[[Arrays], Sequence[Any]]:
+        def bind(concrete: Any, serial: bool, optimised: bool) -> Way:
             executor = {"executor_type": "SINGLE_THREADED_EXECUTOR"} if serial else {}
             passes = {} if optimised else {"config_proto": config.SerializeToString()}
             options = tuple(itertools.chain(*{**attributes, **passes, **executor}.items()))
             name, captured, count = concrete._inference_function.name, list(concrete.captured_inputs), len(concrete.outputs)
             name = name if isinstance(name, str) else name.decode()
 
-            def run(arrays: Arrays) -> Sequence[Any]:
-                results: Sequence[Any] = execute(
-                    handle, CPU, name, [a if isinstance(a, EagerTensor) else EagerTensor(a, CPU, None) for a in arrays] + captured, options, count
-                )
-                return results
+            def run(arrays: Arrays, handles: Sequence[Any]) -> Any:
+                tensors = [a if isinstance(a, EagerTensor) else EagerTensor(a, CPU, None) for a in arrays]
+                return execute(handle, CPU, name, [*tensors, *handles, *captured], options, count)
 
             return run
 
         with tf.init_scope(), tf.device(CPU):
-            probe = tf.function(lambda x: [x + 1.0], autograph=False).get_concrete_function(tf.TensorSpec([None]))
-            return bind if to_numpy(bind(probe, True, False)([np.ones(1, "float32")])[0])[0] == 2.0 else None
+            probe = tf.function(lambda arrays, handles: [arrays[0] + 1.0], autograph=False).get_concrete_function([tf.TensorSpec([None])], [])
+            return bind if to_numpy(bind(probe, True, False)([np.ones(1, "float32")], [])[0])[0] == 2.0 else None
     except Exception:  # whatever it is that a later version has changed, the public way is there
         return None
 
@@ -111,12 +111,11 @@ class Program(Executable):
         self.compiler = compiler
         self.differentiation = differentiation
         self._batch, self._scalars, self._state = (graph.of_kind(k) for k in ("batch", "scalar", "state"))
-        names = [e.name for e in self._state]
-        self._variables = store.take(names, used_as_filters(graph) if differentiation == "core" else ())
-        self._filters = {e.value for e in self._state if e.name in store.filters}
+        self._filters = self._take(store)
         self._kernels = {node: old for node, old in in_place(graph).items() if len({v in self._filters for v in old}) == 1}
         self._dtypes = [np.dtype(e.spec.dtype) for e in self._batch]
-        self._check = functools.lru_cache(REMEMBERED)(lambda shapes: graph.sizes(dict(zip((e.name for e in self._batch), shapes, strict=True))))
+        names = tuple(e.name for e in self._batch)
+        self._check = functools.lru_cache(REMEMBERED)(lambda shapes: graph.sizes(dict(zip(names, shapes, strict=True))))
         self._scalar_dtype = self._scalars[0].spec.dtype if self._scalars else ""
         self._one, self._numbers = to_tensor(np.array(1, "int32")), ([math.nan], None)
         """Inputs that mostly stay as they are: how many steps, and the scalars of the last one."""
@@ -124,35 +123,39 @@ class Program(Executable):
         self._functions: list[Any] = []
         self._compiled_shapes: Any = None
         self._images = any(n.op.name in IMAGES for n in every_node(graph))
-        self.looped = compiler == "none" and not self._images and sum(int(v.shape.num_elements()) for v in self._variables) <= SMALL
+        self.looped = compiler == "none" and not self._images and sum(math.prod(e.spec.shape) for e in self._state) <= SMALL  # type: ignore[misc]  # sizes are known
         self._tables = {} if self.looped else tables(graph)
         specs = [signature(e) for e in self._batch]
         if self._scalars:
             specs.append(tf.TensorSpec([len(self._scalars)], tf.as_dtype(self._scalar_dtype)))
         if self.looped:
             specs = [tf.TensorSpec([], tf.int32), *(tf.TensorSpec([None, *s.shape], s.dtype) for s in specs)]
-        self._specs = specs
-        self._first = Call(functools.partial(self._step, xla=True), specs, serial=False, optimised=True, xla=True) if compiler == "xla" else self._function
+        self._specs = specs, [tf.TensorSpec([], tf.resource)] * len(self._state)
+        self._first = Call(functools.partial(self._write, xla=True), self._specs, False, True, xla=True) if compiler == "xla" else self._function
 
     @functools.cached_property
     def _function(self) -> Call:
         serial = self.looped and not has_control_flow(self.graph)  # loops in loops wait for each other there
-        return Call(self._steps if self.looped else self._step, self._specs, serial, optimised=self._images)
+        return Call(self._steps if self.looped else self._write, self._specs, serial, optimised=self._images)
+
+    def _take(self, store: VariableStore) -> set[Value]:
+        """Work on this store's variables, of which the store alone has care; gives those that are filters."""
+        self._handles = [v.handle for v in store.take([e.name for e in self._state], used_as_filters(self.graph) if self.differentiation == "core" else ())]
+        return {e.value for e in self._state if e.name in store.filters}
+
+    def over(self, store: Any) -> Program | None:
+        other = copy.copy(self)
+        other._handles = []
+        return other if store is None or other._take(store) == self._filters else None
 
     # what TensorFlow traces
-    def _step(self, *arguments: Any, xla: bool = False) -> list[Any]:
-        captured = tf.compat.v1.get_default_graph().capture  # once: a program reads and writes each of many variables
-        return self._write(arguments, [captured(v.handle) for v in self._variables], xla)
-
     def _write(self, arguments: Sequence[Any], handles: Sequence[Any], xla: bool = False) -> list[Any]:
         """The graph's ops, with these arguments and these variables."""
         writer = Writer(sizes_of(self.graph, arguments), self._journal, self._functions, xla)
-        state = [e.value for e in self._state]
-        for value, handle in zip(state, handles, strict=True):
-            if value in self._tables:  # once its rows are written one by one, TensorFlow copies all of it for whoever reads it whole
-                writer.values[value] = handle
-                continue
-            read, filters = raw.ReadVariableOp(resource=handle, dtype=tf.as_dtype(value.spec.dtype)), value in self._filters
+        places = dict(zip((e.value for e in self._state), handles, strict=True))
+        writer.values.update(places)
+        for value in [v for v in places if v not in self._tables]:  # once rows of a table are written one by one, TensorFlow copies all of it for a reader
+            read, filters = raw.ReadVariableOp(resource=places[value], dtype=tf.as_dtype(value.spec.dtype)), value in self._filters
             # a handle that came through a loop does not know its shape
             read.set_shape([value.spec.shape[i] for i in filters_axes(value.spec.ndim)] if filters else value.spec.shape)
             writer.values[value] = writer.hold(value, read) if filters else read
@@ -162,13 +165,12 @@ class Program(Executable):
         waiting = {*self._kernels, *self._tables.values()}
         writer.write(n for n in self.graph.nodes if n not in waiting)
         outputs = [writer.tensor(v) for v in self.graph.outputs]
-        carry_out(self.graph, writer, dict(zip(state, handles, strict=True)), self._kernels, self._tables, self._filters)
+        carry_out(self.graph, writer, places, self._kernels, self._tables, self._filters)
         return outputs
 
-    def _steps(self, count: Any, *stacks: Any) -> list[Any]:
+    def _steps(self, arrays: Sequence[Any], handles: Sequence[Any]) -> list[Any]:
         forms = [(constant([-1 if isinstance(s, Dim) else s for s in v.spec.shape], "int32"), tf.as_dtype(v.spec.dtype)) for v in self.graph.outputs]
-        given = [], stacks, [v.handle for v in self._variables]
-        return rounds(self._functions, count, given, lambda _, slices, handles: self._write(slices, handles), forms)
+        return rounds(self._functions, arrays[0], ([], arrays[1:], handles), lambda _, slices, handles: self._write(slices, handles), forms)
 
     # running
     def run(self, batch: Arrays, scalars: Sequence[float]) -> Any:
@@ -203,7 +205,7 @@ class Program(Executable):
 
     def _call(self, arrays: Arrays, function: Call) -> Any:
         try:
-            return function.run(arrays)
+            return function.run(arrays, self._handles)
         except Exception as error:
             raise self._failure(error) from error
 

@@ -6,13 +6,14 @@ Who differentiates is decided by ``differentiation``.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from unimodel.backend import Backend, CompileOptions, Executable
+from unimodel.backend import Backend, CompileOptions, Executable, Store
 from unimodel.errors import BackendError
 from unimodel.graph import Array, Graph
 from unimodel.op import value_and_grad_op
@@ -100,6 +101,11 @@ class TorchExecutable(Executable):
 
     def read(self, handle: Any) -> list[Array]:
         return [to_numpy(value, dtype).copy() for value, dtype in zip(handle, self.outputs, strict=True)]
+
+    def over(self, store: Store | None) -> TorchExecutable:
+        other = copy.copy(self)
+        other.store, other.version, other.state = store, -1, ()  # type: ignore[assignment]  # without one it is kept, not run
+        return other
 
     def explained(self, error: Exception) -> BackendError:
         """A failure with the user's line: that of the program's line which was running."""
