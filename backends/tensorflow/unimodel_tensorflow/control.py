@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from unimodel.graph import Graph, Node, TensorSpec
+from unimodel.graph import Graph, Node
 from unimodel.op import cond_op, scan_op
 from unimodel_tensorflow.arrays import tf
 from unimodel_tensorflow.kernels import raw
-from unimodel_tensorflow.ops import cast, constant, number, shape_tensor
+from unimodel_tensorflow.ops import cast, constant, number, open_shape, shape_tensor
 
 if TYPE_CHECKING:
     from unimodel_tensorflow.model import Writer
@@ -23,11 +23,6 @@ def control(writer: Writer, node: Node) -> Sequence[Any]:
     """The results of a node that holds bodies."""
     kind = _cond if node.op is cond_op else _scan if node.op is scan_op else _while
     return kind(writer, node, [*(writer.tensor(v) for v in node.inputs if v is not None), *writer.sizes.values()])
-
-
-def open_shape(spec: TensorSpec) -> list[int | None]:
-    """A shape as TensorFlow knows it while it traces."""
-    return [s if isinstance(s, int) else None for s in spec.shape]
 
 
 def _body(writer: Writer, body: Graph, given: Sequence[Any]) -> list[Any]:

@@ -16,10 +16,10 @@ from unimodel.passes import channels_last, prepare
 from unimodel.passes.differentiate import rule_graph
 from unimodel.passes.layout import ELEMENTWISE, IMAGES, REDUCTIONS
 from unimodel_tensorflow.arrays import CPU, filters_axes, tf, weight_axes
-from unimodel_tensorflow.control import control, open_shape
+from unimodel_tensorflow.control import control
 from unimodel_tensorflow.images import lower
 from unimodel_tensorflow.kernels import raw
-from unimodel_tensorflow.ops import cast, constant, transpose
+from unimodel_tensorflow.ops import cast, constant, open_shape, transpose
 
 CORE_GRADIENT = frozenset(
     ["maximum", "minimum", "pow", "prod", "floor_divide", "conv", "conv_input_gradient", "conv_weight_gradient"]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from unimodel.backend import Lowerings, literal
-from unimodel.graph import FLOATS
+from unimodel.graph import FLOATS, TensorSpec
 from unimodel_tensorflow.arrays import tf
 from unimodel_tensorflow.kernels import barrier, raw
 
@@ -44,6 +44,11 @@ def shape_tensor(shape: Sequence[Any], dtype: str = "int64") -> Any:
     if all(isinstance(s, int) for s in shape):
         return constant(shape, dtype)
     return cast(raw.Pack(values=list(map(number, shape))), dtype)
+
+
+def open_shape(spec: TensorSpec) -> list[int | None]:
+    """A shape as TensorFlow knows it while it traces."""
+    return [s if isinstance(s, int) else None for s in spec.shape]
 
 
 def cast(x: Any, dtype: str) -> Any:
@@ -223,9 +228,11 @@ def _(node: Any, x: Any) -> Any:
 
 @lower("take")
 def _(node: Any, x: Any, indices: Any) -> Any:
-    if x.dtype == tf.resource:  # a table in its variable
-        return raw.ResourceGather(resource=x, indices=indices, dtype=node.outputs[0].spec.dtype)
-    return raw.GatherV2(params=x, indices=indices, axis=constant(node.attrs["axis"], "int32"))
+    if x.dtype != tf.resource:
+        return raw.GatherV2(params=x, indices=indices, axis=constant(node.attrs["axis"], "int32"))
+    found = raw.ResourceGather(resource=x, indices=indices, dtype=tf.as_dtype(node.outputs[0].spec.dtype))  # of a table in its variable
+    found.set_shape(open_shape(node.outputs[0].spec))
+    return found
 
 
 @lower("take_gradient")
@@ -308,10 +315,9 @@ def _(node: Any, x: Any) -> Any:
 @lower("lstm", when=lambda node: node.outputs[0].spec.dtype == "float32" and node.inputs[7] is None)
 def _(node: Any, x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any) -> Any:
     length, _, size = node.outputs[0].spec.shape
-    place = constant([0], "int32")
 
     def turned(t: Any) -> Any:
-        return raw.ReverseV2(tensor=t, axis=place) if node.attrs["reverse"] else t
+        return raw.ReverseV2(tensor=t, axis=constant([0], "int32")) if node.attrs["reverse"] else t
 
     biases = [b for b in (b_ih, b_hh) if b is not None]
     nothing = constant(np.zeros(size), "float32")
