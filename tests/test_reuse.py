@@ -160,6 +160,15 @@ def test_the_programs_used_last_are_kept(compilations: list[Any]) -> None:
     assert use(2) == reuse.KEPT + 2, "the one not used for longest is still there"
 
 
+def test_large_constants_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = np.ones(100, "float32")
+    for limit in (399, 400):
+        reuse.forget()
+        monkeypatch.setattr(reuse, "LARGEST", limit)
+        um.Trainer(Rooted(lambda x: x[:, 0, 0, :1] + ops.sum(ops.asarray(numbers))), backend="numpy").predict(X)
+        assert len(reuse._kept) == (limit == 400)
+
+
 def test_a_backend_that_cannot_is_compiled_each_time(monkeypatch: pytest.MonkeyPatch, compilations: list[Any]) -> None:
     monkeypatch.setattr(Interpreter, "over", lambda self, store: None)
     assert losses(trainer("numpy", 1)) == losses(trainer("numpy", 1))

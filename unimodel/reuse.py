@@ -11,11 +11,14 @@ from collections import OrderedDict
 from typing import Any
 
 from unimodel.backend import Backend, CompileOptions, Executable, Store
-from unimodel.graph import Graph, Value
+from unimodel.graph import ArrayLiteral, Graph, Value
 from unimodel.op import distinct
+from unimodel.regions import every_node
 
 KEPT = 16
 """So many programs are kept, without any state; those used last."""
+LARGEST = 1 << 24
+"""A program with constants of more bytes than these is not kept."""
 
 _kept: OrderedDict[Any, Executable] = OrderedDict()
 _lock = threading.Lock()
@@ -32,7 +35,8 @@ def compiled(backend: Backend, graph: Graph, store: Store, options: CompileOptio
     if bound is not None:
         return bound
     made = backend.compile(graph, store, options)
-    spare = made.over(None)
+    constants = sum(a.array.nbytes for n in every_node(graph) for a in n.attrs.values() if isinstance(a, ArrayLiteral))
+    spare = made.over(None) if constants <= LARGEST else None
     if spare is not None:
         with _lock:
             _kept[key] = spare
