@@ -123,7 +123,7 @@ def test_state_kept_in_bfloat16_is_widened_one_piece_after_another(monkeypatch: 
     assert len(casts) >= 12, "two weights and two biases, each with two moments"
     waited_for = {op.control_inputs[0].name for op in casts if op.control_inputs}
     assert len(waited_for) >= 9, "at most one piece is free to go at once"
-    assert {v.dtype.name for v in made[0]._variables} == {"bfloat16"}
+    assert {v.dtype.name for v in trained._um_runtime.store.arrays.values()} == {"bfloat16"}
     native, found = trained.native(), trained.predict(x)
     assert {v.dtype.name for v in native.variables} == {"bfloat16"}
     np.testing.assert_allclose(native(x).numpy().astype("float32"), found, rtol=0.02, atol=0.02)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import unimodel as um
-from unimodel import ops
+from unimodel import ops, reuse
 from unimodel.errors import UnsupportedError
 
 pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
@@ -95,6 +95,7 @@ def test_a_transposed_factor_of_a_product_is_written_out_with_or_without_the_pri
     """A weight's gradient is one."""
     plain, _ = weights_after_a_step("none")
     for gone in (False, True):
+        reuse.forget()
         if gone:
             monkeypatch.setitem(sys.modules, "tensorflow.compiler.tf2xla.ops.gen_xla_ops", None)
         compiled, trainer = weights_after_a_step("xla")
