@@ -70,13 +70,14 @@ def test_a_second_trainer_compiles_nothing_and_computes_the_same(backend: str, c
     reuse.forget()
     compilations.clear()
     first, second = trainer(backend, 1), trainer(backend, 2)
-    found = [(losses(first, 2), second.predict(X), losses(second), losses(first, 2), first.predict(X))]  # in another order, and in turn
-    ((a, _, b, c, predicted),) = found
+    steps: dict[um.Trainer, list[float]] = {first: [], second: []}
+    for one in (first, second, first, second):  # in turn
+        steps[one] += losses(one, 2)
+    predicted = [one.predict(X) for one in (first, second)]
     assert len(compilations) == 2, "one program to train, one to predict"
-    assert a + c == alone[0][0] and b == alone[1][0]
-    np.testing.assert_array_equal(predicted, alone[0][1])
-    np.testing.assert_array_equal(second.predict(X), alone[1][1])
-    assert a != b[:2]
+    assert [*steps.values()] == [curve for curve, _ in alone] and steps[first] != steps[second]
+    for given, (_, wanted) in zip(predicted, alone, strict=True):
+        np.testing.assert_array_equal(given, wanted)
 
 
 @pytest.mark.parametrize(
