@@ -474,10 +474,11 @@ def test_what_may_be_updated_in_place() -> None:
 def test_which_state_is_a_table() -> None:
     """Not what somebody reads whole, what is a result or another state's next value as it is, and what an update changes that writes all of it."""
     states = {name: Cell(5, 2) for name in ("read", "learned", "decayed", "twice", "summed", "shown", "copied", "copy")}
+    states["images"] = Cell(5, 2, 3)
     rate = Cell()
 
     def step(batch: Any) -> Any:
-        rows = {name: um.ops.take(cell, batch, axis=0) for name, cell in states.items() if name != "copy"}
+        rows = {name: um.ops.take(cell, batch, axis=0) for name, cell in states.items() if name != "copy"}  # a backend may hold images in an order of its own
         learned = [states[name] for name in ("learned", "decayed", "twice")]
         loss, gradients = um.value_and_grad(lambda: sum((um.ops.take(c, batch, axis=0) ** 2).sum() for c in (*learned, states["twice"])), wrt=learned)
         for cell, gradient, decay in zip(learned, gradients, (0.0, 0.1, 0.0), strict=True):

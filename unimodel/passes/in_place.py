@@ -37,12 +37,12 @@ def by_rows(graph: Graph) -> dict[Node, Node]:
 
 
 def tables(graph: Graph) -> dict[Value, Node | None]:
-    """The state of which rows are read, and which is never read or written whole: each with the ``take_gradient`` whose rows its update subtracts, if there is one."""
+    """The matrices of state of which rows are read, and which are never read or written whole: each with the ``take_gradient`` whose rows its update subtracts, if there is one."""
     places, wanted = in_place(graph), {*graph.outputs, *(v for _, v in graph.updates)}
     updates = {places[n][0]: (n, spread) for n, spread in by_rows(graph).items() if n in places}
     written = {e.value for e, _ in graph.updates} - updates.keys()
     found: dict[Value, Node | None] = {}
-    for value in {e.value for e in graph.of_kind("state")} - wanted - written:
+    for value in {e.value for e in graph.of_kind("state") if e.spec.ndim == 2} - wanted - written:
         update, spread = updates.get(value, (None, None))
         if all(n is update or (n.op.name == "take" and n.attrs["axis"] == 0 and n.inputs[1] is not value) for n in value.users):
             found[value] = spread

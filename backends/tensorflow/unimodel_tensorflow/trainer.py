@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from unimodel.backend import Executable
-from unimodel.dim import Dim
+from unimodel.dim import Dim, concrete
 from unimodel.errors import BackendError
 from unimodel.executables.together import Slice, Whole, stacked
 from unimodel.graph import Graph, Node, Value
@@ -123,7 +123,7 @@ class Program(Executable):
         self._functions: list[Any] = []
         self._compiled_shapes: Any = None
         self._images = any(n.op.name in IMAGES for n in every_node(graph))
-        self.looped = compiler == "none" and not self._images and sum(math.prod(e.spec.shape) for e in self._state) <= SMALL  # type: ignore[misc]  # sizes are known
+        self.looped = compiler == "none" and not self._images and sum(concrete(e.spec.size, {}) for e in self._state) <= SMALL
         self._tables = {} if self.looped else tables(graph)
         specs = [signature(e) for e in self._batch]
         if self._scalars:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from unimodel.backend import Backend, CompileOptions, Executable, Store
+from unimodel.backend import Backend, CompileOptions, Executable
 from unimodel.errors import BackendError
 from unimodel.graph import Array, Graph
 from unimodel.op import value_and_grad_op
@@ -102,9 +102,9 @@ class TorchExecutable(Executable):
     def read(self, handle: Any) -> list[Array]:
         return [to_numpy(value, dtype).copy() for value, dtype in zip(handle, self.outputs, strict=True)]
 
-    def over(self, store: Store | None) -> TorchExecutable:
+    def over(self, store: Any) -> TorchExecutable:
         other = copy.copy(self)
-        other.store, other.version, other.state = store, -1, ()  # type: ignore[assignment]  # without one it is kept, not run
+        other.store, other.version, other.state = store, -1, ()
         return other
 
     def explained(self, error: Exception) -> BackendError:
