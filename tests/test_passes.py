@@ -8,53 +8,24 @@ from typing import Any
 import numpy as np
 import pytest
 from effort import few
+from graphs import names, plain, run, same, traced
 from hypothesis import given
 from hypothesis import strategies as st
 
 import unimodel as um
-from unimodel import plugins
-from unimodel.backend import Interpreter
 from unimodel.dim import Dim
 from unimodel.errors import ShapeError
-from unimodel.graph import Graph, Node, TensorSpec
+from unimodel.graph import Node, TensorSpec
 from unimodel.op import value_and_grad_op
 from unimodel.ops import catalogue
 from unimodel.ops.samples import Sample
 from unimodel.passes import SCALAR_ARITHMETIC, decompose, differentiate, fold, fuse_bias, prepare
 from unimodel.passes.empties import without_empties
 from unimodel.passes.in_place import in_place, tables
-from unimodel.passes.pieces import take_apart
 from unimodel.regions import active_values
 from unimodel.tracing import Variable, trace
 
 N = Dim.symbol("N")
-
-
-def traced(function: Callable[..., Any], *arrays: np.ndarray) -> Graph:
-    specs = tuple(TensorSpec(a.shape, a.dtype.name) for a in arrays)
-    return trace(lambda batch: function(*batch), specs, names={}, float_dtype="float64").graph
-
-
-def plain(graph: Graph) -> Graph:
-    """Primitives only, nothing folded: what every pass is judged by."""
-    return decompose(differentiate(graph), lambda node: False)
-
-
-def run(graph: Graph, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    backend = plugins.load("numpy")()
-    by_name = {f"batch.{i}": a for i, a in enumerate(arrays)}
-    executable = Interpreter(backend, graph, backend.store({}))
-    return executable.read(executable.run([by_name[e.name] for e in graph.of_kind("batch")], [0.5] * len(graph.of_kind("scalar"))))
-
-
-def same(graph: Graph, other: Graph, arrays: Sequence[np.ndarray], rtol: float = 1e-13) -> None:
-    for ours, theirs in zip(run(graph, arrays), run(other, arrays), strict=True):
-        assert ours.dtype == theirs.dtype
-        np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-14)
-
-
-def names(graph: Graph) -> list[str]:
-    return [node.op.name for node in graph.nodes]
 
 
 def everything(_: Node) -> bool:
@@ -410,40 +381,6 @@ def test_a_transposed_product_of_a_transposed_matrix(shapes: Any) -> None:
         folded = fold(graph)
         assert [n for n in names(folded) if n in ("permute_dims", "matmul")] == (wanted or ["permute_dims", "matmul", "permute_dims"])
         same(folded, graph, [x, y])
-
-
-# ------------------------------------------------------------------------------------------------------------------ pieces
-
-TAKEN_APART: dict[str, tuple[Callable[[Any], Any], list[str]]] = {
-    "rows one by one": (lambda x: x[0] * x[1] - x[2], ["split_sizes"]),
-    "unequal parts, in another order, one of them twice": (lambda x: x[:, 3:].sum() * x[:, :1] * x[:, 1:3].sum() + x[:, :1], ["split_sizes"]),
-    "along two axes": (lambda x: x[0].sum() * x[1:].sum() * x[:, :2].sum() * x[:, 2:].sum(), ["split_sizes"] * 2),
-    "one is missing": (lambda x: x[0] * x[2], ["slice"] * 2),
-    "they overlap": (lambda x: x[:2].sum() * x[1:].sum(), ["slice"] * 2),
-    "by steps": (lambda x: x[:, 0:2:2].sum() * x[:, 2:4:2].sum(), ["slice"] * 2),
-    "of two axes": (lambda x: x[:1, :1].sum() * x[1:, 1:].sum(), ["slice"] * 2),
-    "of two tensors": (lambda x: x[:1] * (x * 2.0)[1:].sum(), ["slice"] * 2),
-}
-
-
-@pytest.mark.parametrize("name", TAKEN_APART)
-def test_slices_that_fill_an_axis_are_one_split(name: str) -> None:
-    function, expected = TAKEN_APART[name]
-    x = np.random.default_rng(0).standard_normal((3, 4))
-    graph = traced(function, x)
-    joined = take_apart(graph)
-    assert [n for n in names(joined) if n in ("slice", "split_sizes")] == expected
-    same(plain(joined), plain(graph), [x])
-    gradient = traced(lambda x: um.value_and_grad(lambda: um.ops.sum(function(x)), wrt=x), x)
-    same(plain(take_apart(gradient)), plain(gradient), [x])
-    if "slice" not in expected:
-        assert "pad_constant" not in names(plain(take_apart(gradient))) and "pad_constant" in names(plain(gradient))
-
-
-def test_what_was_joined_is_taken_apart_at_once() -> None:
-    x, y = (np.random.default_rng(0).standard_normal((2, n)) for n in (1, 3))
-    graph = differentiate(traced(lambda x, y: um.value_and_grad(lambda: um.ops.sum(um.ops.concat([x, y], axis=1) ** 2), wrt=(x, y)), x, y))
-    assert "split_sizes" in names(graph) and "slice" not in names(graph)
 
 
 # ---------------------------------------------------------------------------------------------------------------- in place
